@@ -1,0 +1,1 @@
+"""fact -> leaf -> checkpoint -> proof; keys, mirror, fsck. Knows bytes, not alarms."""

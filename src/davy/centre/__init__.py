@@ -1,0 +1,1 @@
+"""Root of the centre process: intake, history, web console."""

@@ -1,0 +1,1 @@
+"""Root of the site process: configuration, wiring, local console."""

@@ -1,0 +1,1 @@
+"""Simulated plants, virtual devices, the demo and the benches."""
