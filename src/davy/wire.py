@@ -47,6 +47,10 @@ def _raise(reason: str, message: str) -> None:
     raise BY_REASON.get(reason, DavyError)(message)
 
 
+async def _pong() -> None:
+    """Every server answers `ping`, so a supervisor can tell it is alive."""
+
+
 def _clear(path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with suppress(FileNotFoundError):
@@ -75,7 +79,7 @@ async def serve(path: Path, handlers: Mapping[str, Handler]) -> asyncio.Server:
 
         async def answer(number: int, verb: str, arguments: dict[str, Any]) -> None:
             try:
-                handler = handlers.get(verb)
+                handler = _pong if verb == "ping" else handlers.get(verb)
                 if handler is None:
                     raise BadRequest(f"verb: expected one of {', '.join(handlers)}, got {verb!r}")
                 result = handler(**arguments)
@@ -177,7 +181,7 @@ class Client:
                     [number, "error", "unreachable", f"socket {self.path.name}: the other process went away"]
                 )
 
-    async def call(self, verb: str, **arguments: Any) -> Any:
+    async def call(self, verb: str, /, **arguments: Any) -> Any:
         """Ask once, wait for the one answer. Raises the DavyError the peer named, or Unreachable (retry)."""
         number, queue = await self._send(verb, arguments)
         try:
@@ -188,7 +192,7 @@ class Client:
             _raise(*rest)
         return rest[0]
 
-    async def stream(self, verb: str, **arguments: Any) -> AsyncIterator[Any]:
+    async def stream(self, verb: str, /, **arguments: Any) -> AsyncIterator[Any]:
         """Yield items until the peer ends the stream. Errors as `call`."""
         number, queue = await self._send(verb, arguments)
         try:
@@ -227,7 +231,7 @@ class BlockingClient:
             data += piece
         return bytes(data)
 
-    def call(self, verb: str, **arguments: Any) -> Any:
+    def call(self, verb: str, /, **arguments: Any) -> Any:
         """As `Client.call`. After any error of the connection the next call opens a new one."""
         try:
             if self._socket is None:

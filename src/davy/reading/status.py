@@ -20,6 +20,7 @@ class Status(IntEnum):
     Uncertain = 0x40000000
     UncertainNoCommunicationLastUsableValue = 0x408F0000
     UncertainLastUsableValue = 0x40900000
+    UncertainSubstituteValue = 0x40910000
     UncertainSensorNotAccurate = 0x40930000
     UncertainEngineeringUnitsExceeded = 0x40940000
     UncertainSubNormal = 0x40950000

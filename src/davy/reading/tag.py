@@ -4,7 +4,8 @@ A tag's `uid` and `index` are forever (contracts.md 3): a rename keeps both, a c
 range, source or basis is a new `revision`, and an index is never given to another tag.
 """
 
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from functools import cached_property
 from types import MappingProxyType
@@ -46,7 +47,7 @@ class Tag:
     index: int
     name: str
     revision: int = 1
-    label: MappingProxyType[str, str] = MappingProxyType({})
+    label: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     area: str = ""
     link: str = ""
     address: str = ""
@@ -76,10 +77,11 @@ class Tag:
     def plain(self) -> dict[str, Any]:
         """As a dict of CBOR-able values, without what equals its default; for the `tags` leaf."""
         out: dict[str, Any] = {}
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if value != field.default or field.name in ("uid", "index", "name"):
-                out[field.name] = dict(value) if isinstance(value, MappingProxyType) else value
+        for f in fields(self):
+            value = getattr(self, f.name)
+            default = {} if f.name == "label" else f.default
+            if value != default or f.name in ("uid", "index", "name"):
+                out[f.name] = dict(value) if isinstance(value, Mapping) else value
         return {k: list(v) if isinstance(v, tuple) else str(v) if isinstance(v, StrEnum) else v for k, v in out.items()}
 
     @classmethod

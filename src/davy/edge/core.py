@@ -1,0 +1,412 @@
+"""The core process of a site: sources -> quality -> alarm -> output, and everything into the black box.
+
+Act, log, tell, in that order: a transition goes to the outputs the moment it is decided, to the
+recorder next, to the screens last. The core waits on no disk, no link and no other process.
+"""
+
+import asyncio
+import gc
+import json
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import structlog
+
+from davy import process, wire
+from davy.alarm import Alarms
+from davy.blackbox.log import Log
+from davy.clock import SECOND, Clock
+from davy.edge.config import Site, load
+from davy.edge.live import LATEST_EVERY_S, LiveFeed
+from davy.edge.recorder import Recorder, SignerPort
+from davy.edge.resume import Resumed, resume
+from davy.errors import DavyError, NotAllowed, Unreachable
+from davy.fact import Act, Config, Kind, Note, Transition, Verb
+from davy.people.matrix import allowed
+from davy.quality import Judge
+from davy.reading import Readings, Status, concat
+from davy.source import KINDS
+
+log_line = structlog.get_logger()
+
+#: Readings wait this long for company before they are judged (river.md 1), or until there are enough.
+TICK_S = 0.01
+TICK_READINGS = 500
+SWEEP_S = 0.1
+EPOCH_US = 3600 * SECOND
+#: A transition that is not durable by then is a fault with a name (architecture.md 1).
+LOG_DEADLINE_NS = 1_000_000_000
+SEALED_DEADLINE_S = 5.0
+#: The wall clock may step this far against the monotonic one before it is a fact of its own (contracts.md 12).
+CLOCK_JUMP_US = SECOND
+
+SIGNER_DEADLINE_S = 10.0
+
+Output = Callable[[Sequence[Transition]], None]
+
+
+class Core:
+    """The river of one site, in one event loop; every method runs in that loop.
+
+    `ingest` may be called at any rate with batches of any size; `step` judges what has arrived.
+    """
+
+    def __init__(self, site: Site, clock: Clock, recorder: Recorder, alarms: Alarms, outputs: list[Output]) -> None:
+        self.site = site
+        self.clock = clock
+        self.recorder = recorder
+        self.judge = Judge(site.tags)
+        self.alarms = alarms
+        self.outputs = outputs
+        self.live = LiveFeed(site.tags, self._snapshot)
+        self.readings_in = 0
+        self.checkpoint: dict[str, Any] = {"size": 0, "time": 0, "held_size": 0, "held_time": 0, "exposure_us": None}
+        self._inbox: list[Readings] = []
+        self._waiting = 0
+        self._scheduled = False
+        self._unsealed: list[Readings] = []
+        self._unsealed_count = 0
+        self._last_seal = clock.now_us()
+        self._epoch_began = clock.now_us()
+        self._undurable: list[tuple[int, Any]] = []  # (monotonic ns handed over, future)
+        self._faults = dict.fromkeys(("DAVY.DISK", "DAVY.LOG", "DAVY.SIGNER", "DAVY.HELD", "DAVY.DROPS"), 0.0)
+        self._dropped_seen = 0
+        self._wall_minus_mono = clock.now_us() - clock.mono_ns() // 1000
+
+    # In
+
+    def ingest(self, r: Readings) -> None:
+        """Take a batch from a source; judged within TICK_S, at once when enough wait."""
+        self._inbox.append(r)
+        self._waiting += len(r)
+        if self._waiting >= TICK_READINGS:
+            self.step()
+        elif not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_later(TICK_S, self.step)
+
+    def step(self) -> None:
+        """Judge, alarm and act on everything that waits."""
+        self._scheduled = False
+        if not self._inbox:
+            return
+        batch = concat(self._inbox)
+        self._inbox, self._waiting = [], 0
+        self.readings_in += len(batch)
+        self._judged(self.judge.judge(batch))
+
+    def _judged(self, judged: Readings) -> None:
+        now, mono = self.clock.now_us(), self.clock.mono_ns()
+        self._act(self.alarms.judge(judged, now, mono))
+        self.live.readings(judged)
+        self._unsealed.append(judged)
+        self._unsealed_count += len(judged)
+        if now - self._last_seal >= self.site.config.seal_every or self._unsealed_count >= 20_000:
+            self.seal()
+
+    def _act(self, transitions: list[Transition]) -> None:
+        """Act, log, tell."""
+        if not transitions:
+            return
+        for output in self.outputs:
+            output(transitions)
+        mono = self.clock.mono_ns()
+        for t in transitions:
+            self._undurable.append((mono, self.recorder.put_event(Kind.transition, t)))
+        self.live.transitions(transitions)
+
+    def seal(self) -> None:
+        """Hand what was judged since the last time to the recorder."""
+        self._last_seal = self.clock.now_us()
+        if self._unsealed:
+            batch = concat(self._unsealed)
+            self._unsealed, self._unsealed_count = [], 0
+            self.recorder.put_readings(batch)
+
+    # By the clock
+
+    def sweep(self) -> None:
+        """What must happen without a reading: silence, delays, shelving, faults, epochs. Every SWEEP_S."""
+        now, mono = self.clock.now_us(), self.clock.mono_ns()
+        self.step()
+        silent = self.judge.stale(now, mono)
+        if len(silent):
+            self._judged(silent)
+        self._act(self.alarms.tick(now, mono))
+        if now - self._last_seal >= self.site.config.seal_every:
+            self.seal()
+        self._watch_clock(now, mono)
+        self._watch_faults(now, mono)
+        if now - self._epoch_began >= EPOCH_US:
+            self.begin_epoch("hour")
+
+    def begin_epoch(self, reason: str) -> None:
+        """New keys from here on; the leaf carries the whole alarm state."""
+        self.seal()
+        self._epoch_began = self.clock.now_us()
+        self.recorder.put_epoch(self.alarms.snapshot(), reason)
+        value = self.live.latest.value
+        self.recorder.put_tags(self.site.tags, value.copy() if np.isfinite(value).any() else None)
+
+    def _watch_clock(self, now: int, mono: int) -> None:
+        offset = now - mono // 1000
+        jump, self._wall_minus_mono = offset - self._wall_minus_mono, offset
+        if abs(jump) > CLOCK_JUMP_US:
+            log_line.warning("clock_jumped", by_us=jump)
+            self.recorder.put_event(Kind.clock, Note("jump", {"by_us": jump, "mono_ns": mono}, now))
+
+    def _watch_faults(self, now: int, mono: int) -> None:
+        """Davy's own faults become readings of its own tags, so the one alarm machine tells them."""
+        self._undurable = [(at, f) for at, f in self._undurable if not f.done()]
+        faults = self.recorder.faults
+        held = self.checkpoint["exposure_us"]
+        found = {
+            "DAVY.DISK": faults.disk,
+            "DAVY.LOG": bool(self._undurable) and mono - self._undurable[0][0] > LOG_DEADLINE_NS,
+            "DAVY.SIGNER": faults.signer,
+            "DAVY.HELD": held is not None and held > 60 * SECOND,
+            "DAVY.DROPS": faults.dropped > self._dropped_seen,
+        }
+        self._dropped_seen = faults.dropped
+        changed = {name: float(v) for name, v in found.items() if float(v) != self._faults[name]}
+        if not changed:
+            return
+        self._faults.update(changed)
+        by_name = self.site.tags.by_name
+        self._judged(self._own({by_name[name].index: v for name, v in changed.items() if name in by_name}, now, mono))
+
+    def _own(self, values: dict[int, float], now: int, mono: int) -> Readings:
+        n = len(values)
+        return Readings(
+            tag=np.fromiter(values, np.uint32, n),
+            value=np.fromiter(values.values(), np.float64, n),
+            status=np.full(n, int(Status.Good), np.uint32),
+            flags=np.zeros(n, np.uint32),
+            source_time=np.full(n, now, np.int64),
+            server_time=np.full(n, now, np.int64),
+            origin=self.site.origin,
+            tags_version=self.site.tags.version,
+            mono_ns=mono,
+            boot_id=self.recorder.boot,
+        )
+
+    def own_tags_are_well(self) -> None:
+        """State every own fault tag once at the start, so none is silent."""
+        now, mono = self.clock.now_us(), self.clock.mono_ns()
+        by_name = self.site.tags.by_name
+        self._judged(self._own({by_name[n].index: 0.0 for n in self._faults if n in by_name}, now, mono))
+
+    # People
+
+    async def act(
+        self, actor: str, role: str, verb: int, alarm: int, version: int, reason: str = "", until: int = 0
+    ) -> dict[str, Any]:
+        """Carry out a person's act; answers with its leaf index once sealed.
+
+        Raises NotAllowed, StaleVersion, UnknownTarget or BadRequest with nothing changed, and
+        Unreachable when the act was carried out but is not durable yet (it will be, or it will not
+        survive a restart; the alarm list tells).
+        """
+        now = self.clock.now_us()
+        act = Act(actor, role, verb, alarm, version, reason, until, now)
+        tag = self.site.tags[alarm >> 3]
+        if not allowed(Verb(verb), role, str(tag.alarm_class), "edge"):
+            raise NotAllowed(f"{role} may not do this to an alarm of class {tag.alarm_class}")
+        transitions = self.alarms.act(act, now, self.clock.mono_ns())
+        index = self.recorder.put_event(Kind.act, act)
+        self._act(transitions)
+        try:
+            return {"index": await asyncio.wait_for(asyncio.wrap_future(index), SEALED_DEADLINE_S)}
+        except TimeoutError:
+            raise Unreachable("the act is done here, but the black box has not sealed it within 5 s") from None
+
+    # Out
+
+    def _snapshot(self) -> dict[str, Any]:
+        config = self.site.config
+        return {
+            "site": {
+                "origin": self.site.origin,
+                "name": dict(config.name),
+                "position": list(config.position) if config.position else None,
+                "tags_version": self.site.tags.version,
+                "centre": config.centre.url if config.centre else None,
+            },
+            "tags": [t.plain() for t in self.site.tags.tags],
+            "alarms": [view.plain() for view in self.alarms.standing()],
+            "checkpoint": self.checkpoint,
+        }
+
+    def held(self, state: dict[str, Any]) -> None:
+        """What the uplink says the centre holds."""
+        self.checkpoint |= state
+        self.live.checkpoint(self.checkpoint)
+
+    def signed(self, size: int) -> None:
+        self.checkpoint |= {"size": size, "time": self.clock.now_us()}
+        self.live.checkpoint(self.checkpoint)
+
+    def handlers(self) -> dict[str, wire.Handler]:
+        """The verbs of run/core.sock."""
+
+        async def readings(columns: dict[str, bytes]) -> int:
+            n = len(columns["tag"]) // 4
+            now = self.clock.now_us()
+            self.ingest(
+                Readings(
+                    np.frombuffer(columns["tag"], "<u4"),
+                    np.frombuffer(columns["value"], "<f8"),
+                    np.frombuffer(columns["status"], "<u4"),
+                    np.frombuffer(columns["flags"], "<u4"),
+                    np.frombuffer(columns["source_time"], "<i8"),
+                    np.full(n, now, np.int64),
+                    self.site.origin,
+                    self.site.tags.version,
+                    self.clock.mono_ns(),
+                    self.recorder.boot,
+                )
+            )
+            return n
+
+        async def status() -> dict[str, Any]:
+            return {
+                "origin": self.site.origin,
+                "readings_in": self.readings_in,
+                "leaves": self.recorder.log.size,
+                "backlog": self.recorder.backlog,
+                "dropped_readings": self.recorder.faults.dropped,
+                "dropped_items": self.live.dropped,
+                "standing": len(self.alarms.standing()),
+                "checkpoint": self.checkpoint,
+                "boot": self.recorder.boot,
+            }
+
+        return {"act": self.act, "subscribe": self.live.subscribe, "readings": readings, "status": status}
+
+
+class SocketSigner(SignerPort):
+    """The signer process, asked from the recorder's thread."""
+
+    def __init__(self, site: Site) -> None:
+        self._client = wire.BlockingClient(site.run / "signer.sock")
+        self._recipients = site.secrets / "centre.json"
+
+    def sign(self, origin: str, size: int, root: bytes) -> bytes:
+        return bytes(self._client.call("sign", origin=origin, size=size, root=root))
+
+    def epoch(self, number: int) -> tuple[dict[int, bytes], bytes]:
+        answer = self._client.call("epoch", number=number, recipients=recipients(self._recipients))
+        return dict(answer["keys"]), bytes(answer["wraps_hash"])
+
+    def key(self, key_id: int) -> bytes:
+        return bytes(self._client.call("key", key_id=key_id))
+
+    def wait(self, clock: Clock, deadline_s: float) -> bool:
+        """Whether the signer answers before the deadline."""
+        until = clock.mono_ns() + int(deadline_s * 1e9)
+        while clock.mono_ns() < until:
+            with suppress(DavyError):
+                self._client.call("ping")
+                return True
+            threading.Event().wait(0.05)
+        return False
+
+
+def recipients(path: Path) -> list[bytes]:
+    """X25519 public keys that sealed bodies are wrapped to beside the box itself."""
+    with suppress(FileNotFoundError):
+        return [bytes.fromhex(json.loads(path.read_text())["recipient"])]
+    return []
+
+
+def build(site: Site, clock: Clock, signer: SignerPort, outputs: list[Output] | None = None) -> Core:
+    """The wiring of a core, ready to ingest: log opened and recovered, alarms resumed, epoch begun."""
+    log = Log.open(site.log, site.origin)
+    before: Resumed = resume(log, site.tags, signer.key)
+    recorder = Recorder(log, signer, clock, boot=before.boot + 1, epoch=before.epoch, tags_version=before.tags_version)
+    core = Core(site, clock, recorder, before.alarms, outputs if outputs is not None else [])
+    core.begin_epoch("start")
+    now = clock.now_us()
+    if before.lost:
+        recorder.put_event(Kind.unverified_start, Note("alarm_state_not_restored", {"why": before.lost}, now))
+    recorder.put_event(Kind.config, Config("site", json.loads(site.config.model_dump_json()), now))
+    core.own_tags_are_well()
+    return core
+
+
+async def _repeat(every_s: float, clock: Clock, work: Callable[[], None]) -> None:
+    due = clock.mono_ns()
+    while True:
+        due = max(due + int(every_s * 1e9), clock.mono_ns())
+        await clock.sleep_until(due)
+        work()
+
+
+async def run(folder: Path, clock: Clock) -> None:
+    """Run a site's core until cancelled."""
+    site = load(folder)
+    signer = SocketSigner(site)
+    if not signer.wait(clock, SIGNER_DEADLINE_S):
+        log_line.error("signer_does_not_answer")  # go on: alarms need no signature (contracts.md 9)
+    core = build(site, clock, signer, [annunciate])
+    loop = asyncio.get_running_loop()
+    core.recorder.on_checkpoint = lambda size: loop.call_soon_threadsafe(core.signed, size)
+    core.recorder.start()
+    gc.collect()
+    gc.freeze()  # configuration lives as long as we do: a full collection need not walk it (river.md 4)
+    uplink_file = site.run / "uplink.json"
+
+    def read_uplink() -> None:
+        with suppress(FileNotFoundError, ValueError):
+            core.held(json.loads(uplink_file.read_text()))
+
+    recipients_before = recipients(site.secrets / "centre.json")
+
+    def watch_recipients() -> None:
+        nonlocal recipients_before
+        current = recipients(site.secrets / "centre.json")
+        if current != recipients_before:
+            recipients_before = current
+            core.begin_epoch("recipients")
+
+    server = await wire.serve(site.run / "core.sock", core.handlers())
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            for name, config in site.config.links.items():
+                kind = KINDS[config.kind]
+                tags = [t for t in site.tags.tags if t.link == name]
+                source = kind.make(name, config, tags, clock, (site.origin, site.tags.version, core.recorder.boot))
+                tasks.create_task(kind.run(source, core.ingest, clock), name=f"source {name}")
+            tasks.create_task(_repeat(SWEEP_S, clock, core.sweep), name="sweep")
+            tasks.create_task(_repeat(LATEST_EVERY_S, clock, core.live.flush), name="latest")
+            tasks.create_task(_repeat(1.0, clock, read_uplink), name="held")
+            tasks.create_task(_repeat(1.0, clock, watch_recipients), name="recipients")
+    finally:
+        server.close()
+        core.step()
+        core.seal()
+        core.recorder.stop()
+
+
+def annunciate(transitions: Sequence[Transition]) -> None:
+    """One line a transition on the process's log; sirens and relays join as further outputs."""
+    for t in transitions:
+        log_line.warning(
+            "alarm_transition",
+            alarm=t.alarm,
+            tag=t.tag,
+            cause=t.cause,
+            state=t.state,
+            level=t.level,
+            priority=t.priority,
+        )
+
+
+if __name__ == "__main__":
+    sys.setswitchinterval(0.0005)  # the recorder's Python must not hold up an alarm (river.md 4)
+    process.main("core", run)

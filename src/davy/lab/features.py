@@ -1,0 +1,52 @@
+"""The feature catalogue, and what this version claims of it. A claim needs a test that carries its number."""
+
+#: Every feature of the catalogue, in a few words.
+CATALOGUE: dict[str, str] = {
+    "F01": "Analog values collected", "F02": "Boolean values collected", "F03": "Sensor buses collected",
+    "F04": "The DCS interconnected, read-only", "F05": "Varying enterprise interfaces mapped",
+    "F06": "Network and analog cameras", "F07": "Text, audio, video and images in one record",
+    "F08": "Collection in time segments", "F09": "Invalid data flagged and filtered",
+    "F10": "Live state with age and quality", "F11": "Precise location", "F12": "Production, transport, storage",
+    "F13": "Data of government offices", "F14": "Register of hazard sources", "F15": "One edge node, supervised",
+    "F16": "Supervision services at the front end", "F17": "Analysed in real time", "F18": "Five industry modules",
+    "F19": "Fire on video", "F20": "Protective gear on video", "F21": "Overstaffing", "F22": "Further video analysis",
+    "F23": "Alarms after ISA-18.2", "F24": "Alarm linkage", "F25": "Warnings closed in a loop", "F26": "On-duty report",
+    "F27": "Forecasts", "F28": "Learning with approval", "F29": "Models trained in the cloud, signed, run at the edge",
+    "F30": "Stored locally and in the cloud", "F31": "Black box the enterprise cannot alter unnoticed",
+    "F32": "Watermarks bound to data and video", "F33": "Encrypted mixed stream", "F34": "Open, published scheme",
+    "F35": "Spoofed sensors found", "F36": "Legal evidence export", "F37": "Identity, roles, two-person rule",
+    "F38": "Risk information in seconds", "F39": "Intermittent links lose nothing",
+    "F40": "What is uploaded, by policy",
+    "F41": "All levels interconnected", "F42": "Northbound adapters", "F43": "Directives and receipts",
+    "F44": "Results scored", "F45": "Covert visits", "F46": "Deterrence", "F47": "Calendar of obligations",
+    "F48": "Daily commitment", "F49": "Hidden dangers", "F50": "Special-work permits", "F51": "Leading indicators",
+    "F52": "Enforcement file", "F53": "One file a site, one a hazard", "F54": "Incident room",
+    "F55": "Situation and time machine", "F56": "Across industries", "F57": "Regions, committees, groups",
+    "F58": "Guided work flow", "F59": "Instant guidance to the site", "F60": "Coping strategies",
+    "F61": "Consequence zones", "F62": "Decision support", "F63": "Regional trend", "F64": "Think tank",
+    "F65": "Big data", "F66": "Data services", "F67": "All in one", "F68": "Shared with purpose",
+    "F69": "Data processing", "F70": "Reports", "F71": "Efficiency measured", "F72": "Honest accident statistics",
+    "F73": "Visual supervision", "F74": "Bilingual, units, jurisdictions", "F75": "High availability",
+    "F76": "Time one can trust", "F77": "Retention", "F78": "Scale", "F79": "Simulators and drills",
+    "F80": "Exercises", "F81": "Quick on-boarding", "F82": "Register of bypasses", "F83": "Calibration",
+    "F84": "Personnel",
+}  # fmt: skip
+
+#: What this version does of a feature, in a sentence; everything else is not claimed.
+CLAIMED: dict[str, str] = {
+    "F01": "scaled analog values over Modbus TCP and from files; NE 43 fault bands; range, unit and basis per tag",
+    "F02": "Boolean tags over Modbus TCP with discrete alarms",
+    "F03": "Modbus TCP: merged requests, poll grid, dead-unit skip",
+    "F09": "range, NE 43, stale, frozen, order, future and duplicate; the value itself is never changed",
+    "F10": "live values with age and quality at both ends",
+    "F15": "one supervised edge node of small processes",
+    "F17": "limits judged within a tick of arrival",
+    "F23": "exclusive-level limits, discrete, stale and bad alarms; acknowledge, shelve, suppress, reset and more",
+    "F30": "every leaf on the site's disk and at the centre",
+    "F31": "RFC 6962 log, signed checkpoints, mirror cosignatures, fork and rollback refused with a stored proof",
+    "F34": "C2SP tlog-tiles, signed notes and checkpoints, verified by a foreign tool",
+    "F37": "local users, roles and matrix as data; two-person acts are not there yet",
+    "F39": "the log is the outbox: cursor, resume, nothing acknowledged lost or doubled",
+    "F74": "console in Chinese and English; units as UCUM",
+    "F79": "a simulated tank farm with scripted incidents",
+}
