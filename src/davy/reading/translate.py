@@ -138,7 +138,7 @@ def from_hj212(letter: str) -> Quality:
 
 
 def to_hj212(status: int, flags: int = 0) -> str:
-    """HJ 212 data flag, the gravest that applies; over-range before calibration, which must not hide it."""
+    """HJ 212 data flag, the gravest that applies; over-range before fault and calibration, which must not hide it."""
     code = status & CODE_MASK
     ladder = (
         (code == Status.BadOutOfService, "F"),
