@@ -65,7 +65,7 @@ SCRIPT: tuple[Incident, ...] = (
     ),
     Incident(
         "pump_trip", "Transfer pump 1 trips", "1 号输送泵跳停", 9, 12,
-        (Cause(E.drive, "P101.FLOW", to=0, rate=40), Cause(E.drive, "P101.RUN", to=0, rate=99)),
+        (Cause(E.drive, "P101.FLOW", to=3, rate=40), Cause(E.drive, "P101.RUN", to=0, rate=99)),
         (Expect("P101.FLOW", A.low, L.second),),
     ),
     Incident(
@@ -93,7 +93,7 @@ SCRIPT: tuple[Incident, ...] = (
     Incident(
         "silent", "Pump house I/O falls silent", "泵房远程 I/O 失联", 36, 8,
         (Cause(E.silence, unit=3),),
-        (Expect("AT-21.CH4", A.bad),),
+        tuple(Expect(tag, A.bad) for tag in ("AT-21.CH4", "P101.FLOW", "P101.RUN", "P102.FLOW", "P102.RUN")),
     ),
     Incident(
         "call_point", "Fire call point broken", "手动火灾报警按钮按下", 42, 6,

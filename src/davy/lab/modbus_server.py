@@ -120,7 +120,7 @@ class Devices:
         self._servers.clear()
 
 
-def _raw(instrument: Instrument, value: float) -> list[int]:
+def raw(instrument: Instrument, value: float) -> list[int]:
     """The registers, or the bit, that show `value`."""
     how = codec.parse_type(instrument.type)
     if how.dtype is None:
@@ -146,7 +146,7 @@ class Farm:
         for tag, value in self.plant.step(dt).items():
             instrument, where = self._places[tag]
             digit = _AREA[where.area.function]
-            self._devices.memory[where.unit].put(digit, where.start, _raw(instrument, value))
+            self._devices.memory[where.unit].put(digit, where.start, raw(instrument, value))
         self._devices.silent = self.plant.silent_units()
         on = {i.name for i in self.plant.script if i.is_on(self.plant.time)} if self.plant.time else set()
         for name in sorted(on ^ self._on):

@@ -1,5 +1,6 @@
 """The one loop around every source: the poll grid, lateness, and the last line of defence."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -51,6 +52,14 @@ async def _poll(source: Pull, sink: Sink, clock: Clock) -> None:
         except Exception as error:  # the outermost edge: a bug in an adapter costs a poll, never the link
             log.exception("source_failed", source=source.name, err=repr(error))
             sink(source.lost(Status.BadNoCommunication))
+        _heed_cancellation()
+
+
+def _heed_cancellation() -> None:
+    """Until Python 3.12 `asyncio.wait_for`, which pymodbus uses, swallows a cancellation that meets a result."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _follow(source: Subscribe, sink: Sink, clock: Clock, ready: Callable[[], Awaitable[None]] | None) -> None:

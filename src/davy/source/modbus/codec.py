@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import cache
 from math import lcm
 from typing import Self
 
@@ -181,23 +182,25 @@ class Point:
         return 2 * place + self.format.permutation()
 
 
-def _scaling(points: Sequence[Point]) -> tuple[Floats, Floats, Floats] | None:
-    """(multiplier, addend, divisor) so that (raw * m + a) / d is the scaled value, rounded once.
+@cache
+def _exactly(scale: float, offset: float) -> tuple[float, float, float]:
+    """(multiplier, addend, divisor): raw * scale + offset as (raw * m + a) / d, rounded once.
 
     A scale of 0.1 is meant as a tenth: 933 counts are 93.3, not 93.30000000000001.
-    None where nothing is scaled, so that -0.0 and NaN pass untouched.
     """
+    factor, addend = Fraction(repr(scale)), Fraction(repr(offset))
+    divisor = lcm(factor.denominator, addend.denominator)
+    exact = (factor * divisor, addend * divisor, Fraction(divisor))
+    fits = all(abs(x) < 1 << 36 for x in exact)  # leaves 16 bits for the raw value, and no rounding
+    m, a, d = map(float, exact) if fits else (scale, offset, 1.0)
+    return m, a or -0.0, d  # x + -0.0 is x for every x, 0.0 would lose the sign of -0.0
+
+
+def _scaling(points: Sequence[Point]) -> tuple[Floats, Floats, Floats] | None:
+    """(multipliers, addends, divisors) of all points; None where nothing is scaled."""
     if all(p.scale == 1.0 and p.offset == 0.0 for p in points):
         return None
-    parts = []
-    for p in points:
-        scale, offset = Fraction(repr(p.scale)), Fraction(repr(p.offset))
-        divisor = lcm(scale.denominator, offset.denominator)
-        exact = (scale * divisor, offset * divisor, Fraction(divisor))
-        fits = all(abs(x) < 1 << 36 for x in exact)  # leaves 16 bits for the raw value, and no rounding
-        m, a, d = map(float, exact) if fits else (p.scale, p.offset, 1.0)
-        parts.append((m, a or -0.0, d))  # x + -0.0 is x for every x, 0.0 would lose the sign of -0.0
-    m, a, d = np.ascontiguousarray(np.array(parts, np.float64).T)
+    m, a, d = np.ascontiguousarray(np.array([_exactly(p.scale, p.offset) for p in points], np.float64).T)
     return m, a, d
 
 
@@ -319,7 +322,8 @@ class Header:
 def check_frames(data: bytes, transaction: int, function: int) -> None:
     """See that what has come so far can still be the answer to `transaction`. Raises CodecError.
 
-    Whole frames of other transactions are late answers and are let pass.
+    Whole frames of other transactions are late answers and are let pass; what follows the answer is
+    nobody's.
     """
     while data and (header := Header.of(data)) is not None:
         frame, data = data[: header.end], data[header.end :]
@@ -334,3 +338,4 @@ def check_frames(data: bytes, transaction: int, function: int) -> None:
                 raise CodecError(f"exception: expected 9 bytes, got {header.end}", frame, 4)
         elif frame[8] != header.end - 9:
             raise CodecError(f"byte count: expected {header.end - 9}, got {frame[8]}", frame, 8)
+        return

@@ -53,13 +53,13 @@ class Unit:
         self.presence = presence
         self.failures = 0  # polls in a row
         self.skip_until = 0  # mono ns
-        self._points, self._config = points, config
-        self.requests: list[Request] = []
-        self.merge()
+        self._merged = codec.merge(points, config.max_gap, config.max_registers)
+        self.requests = list(self._merged)
 
-    def merge(self) -> None:
-        """Back to as few requests as possible."""
-        self.requests = codec.merge(self._points, self._config.max_gap, self._config.max_registers)
+    def renew(self) -> None:
+        """Whoever is there now is not who was: nothing is known about it."""
+        self.requests = list(self._merged)
+        self.failures = self.skip_until = 0
 
     def divide(self, request: Request) -> None:
         """The device refused an address somewhere in `request`: ask for smaller pieces from now on."""
@@ -147,9 +147,8 @@ class ModbusLink:
         except LinkDown as error:
             self._down(error)
             return False
-        for unit in self._units:  # whoever is there now is not who was: nothing is known about it
-            unit.merge()
-            unit.failures = unit.skip_until = 0
+        for unit in self._units:
+            unit.renew()
         return True
 
     async def _poll_unit(self, unit: Unit, sink: Sink) -> SourceError | None:

@@ -1,7 +1,8 @@
 """A recorded file as a source: rows to Readings, paced by the clock or as fast as they are taken."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
+from contextlib import closing
 from pathlib import Path
 from random import Random
 
@@ -75,8 +76,7 @@ class Player:
     async def probe(self) -> ProbeResult:
         path = Path(self.config.path)
         try:
-            chunk = await asyncio.to_thread(lambda: next(self._read(1), None))
-            head = await asyncio.to_thread(lambda: path.open("rb").read(64))
+            head, chunk = await asyncio.to_thread(self._first_row, path)
         except (OSError, SourceError) as error:
             return ProbeResult(self.name, (), str(error))
         values = chunk.value[0] if chunk is not None and len(chunk) else np.full(len(self.tags), np.nan)
@@ -89,7 +89,11 @@ class Player:
 
     # -- inside
 
-    def _read(self, rows: int) -> Iterator[Chunk]:
+    def _first_row(self, path: Path) -> tuple[bytes, Chunk | None]:
+        with path.open("rb") as file, closing(self._read(1)) as chunks:
+            return file.read(64), next(chunks, None)
+
+    def _read(self, rows: int) -> Generator[Chunk]:
         return read(Path(self.config.path), self._columns, self.config.time, rows, zone_us(self.config.zone))
 
     async def _play(self, deliver: Deliver) -> None:
@@ -105,7 +109,7 @@ class Player:
                 if skip < len(chunk):
                     await self._pace(deliver, chunk.value[skip:], times[skip:])
         finally:
-            await asyncio.to_thread(chunks.close)  # type: ignore[attr-defined]  # a generator: ends the Parquet reader
+            await asyncio.to_thread(chunks.close)  # ends the Parquet reader
 
     def _times(self, chunk: Chunk, seen: int) -> NDArray[np.int64]:
         if chunk.time is not None:

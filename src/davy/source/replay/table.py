@@ -8,7 +8,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -37,7 +37,7 @@ class Chunk:
         return len(self.value)
 
 
-def read(path: Path, columns: Sequence[str], time: str, rows: int, zone: int = 0) -> Iterator[Chunk]:
+def read(path: Path, columns: Sequence[str], time: str, rows: int, zone: int = 0) -> Generator[Chunk]:
     """The named columns of `path`, at most `rows` rows at a time, in file order.
 
     `zone`: us ahead of UTC of times that name no zone themselves; seconds since the epoch are UTC.
