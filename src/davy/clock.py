@@ -71,6 +71,15 @@ class SimulatedClock:
         await future
 
 
+class SourceClock(SimulatedClock):
+    """A clock driven by the times of what is replayed; it never goes back."""
+
+    def observe(self, us: int) -> None:
+        """It is at least `us` now (us UTC)."""
+        if us > self._now_us:
+            self.advance(us - self._now_us)
+
+
 def rfc3339(us: int) -> str:
     """`us` as RFC 3339 UTC with milliseconds."""
     return datetime.fromtimestamp(us / 1e6, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

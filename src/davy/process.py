@@ -96,24 +96,25 @@ SETTLED_S = 30.0
 STOP_S = 10.0
 
 
-async def supervise(children: Sequence[Child], clock: Clock) -> None:
+async def supervise(children: Sequence[Child], clock: Clock, logs: Path | None = None) -> None:
     """Keep `children` running until cancelled; then stop them all.
 
-    Raises ConfigError when a child says its configuration is wrong (starting it again cannot help).
+    logs: folder for what each writes on stderr, by default our own stderr. Raises ConfigError when a
+    child says its configuration is wrong (starting it again cannot help).
     """
     try:
         async with asyncio.TaskGroup() as tasks:
             for child in children:
-                tasks.create_task(_keep(child, clock), name=child.name)
+                tasks.create_task(_keep(child, clock, logs), name=child.name)
     except* ConfigError as errors:
         raise errors.exceptions[0] from None
 
 
-async def _keep(child: Child, clock: Clock) -> None:
+async def _keep(child: Child, clock: Clock, logs: Path | None) -> None:
     failures = 0
     while True:
         began = clock.mono_ns()
-        process = await asyncio.create_subprocess_exec(sys.executable, "-m", child.module, str(child.folder))
+        process = await _start(child, logs)
         watch = asyncio.create_task(_watch(child, process, clock))
         try:
             code = await process.wait()
@@ -129,6 +130,15 @@ async def _keep(child: Child, clock: Clock) -> None:
         failures += 1
         log_line.warning("process_ended", process=child.name, code=code, restart_in_s=delay)
         await clock.sleep_until(clock.mono_ns() + int(delay * 1e9))
+
+
+async def _start(child: Child, logs: Path | None) -> asyncio.subprocess.Process:
+    command = (sys.executable, "-m", child.module, str(child.folder))
+    if logs is None:
+        return await asyncio.create_subprocess_exec(*command)
+    logs.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  (once a start)
+    with open(logs / f"{child.name}.log", "ab") as log:  # noqa: ASYNC230  (as above)
+        return await asyncio.create_subprocess_exec(*command, stderr=log)
 
 
 async def _watch(child: Child, process: asyncio.subprocess.Process, clock: Clock) -> None:

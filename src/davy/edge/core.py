@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import structlog
 from davy import process, wire
 from davy.alarm import Alarms
 from davy.blackbox.log import Log
-from davy.clock import SECOND, Clock
+from davy.clock import SECOND, Clock, SourceClock
 from davy.edge.config import Site, load
 from davy.edge.live import LATEST_EVERY_S, LiveFeed
 from davy.edge.recorder import Recorder, SignerPort
@@ -29,7 +30,7 @@ from davy.errors import DavyError, NotAllowed, Unreachable
 from davy.fact import Act, Config, Kind, Note, Transition, Verb
 from davy.people.matrix import allowed
 from davy.quality import Judge
-from davy.reading import Readings, Status, concat
+from davy.reading import Flag, Readings, Status, concat
 from davy.source import KINDS
 
 log_line = structlog.get_logger()
@@ -38,7 +39,9 @@ log_line = structlog.get_logger()
 TICK_S = 0.01
 TICK_READINGS = 500
 SWEEP_S = 0.1
-EPOCH_US = 3600 * SECOND
+EPOCH_NS = 3600 * 1_000_000_000
+#: Sealed at once when so many wait, however short the time.
+SEAL_READINGS = 20_000
 #: A transition that is not durable by then is a fault with a name (architecture.md 1).
 LOG_DEADLINE_NS = 1_000_000_000
 SEALED_DEADLINE_S = 5.0
@@ -46,6 +49,8 @@ SEALED_DEADLINE_S = 5.0
 CLOCK_JUMP_US = SECOND
 
 SIGNER_DEADLINE_S = 10.0
+#: Flags that hold an alarm back: only a person's sealed act sets them, never a device (contracts.md 5).
+_PERSONS = np.uint32(Flag.calibration | Flag.maintenance | Flag.bypass)
 
 Output = Callable[[Sequence[Transition]], None]
 
@@ -56,9 +61,12 @@ class Core:
     `ingest` may be called at any rate with batches of any size; `step` judges what has arrived.
     """
 
-    def __init__(self, site: Site, clock: Clock, recorder: Recorder, alarms: Alarms, outputs: list[Output]) -> None:
+    def __init__(
+        self, site: Site, clock: Clock, pace: Clock, recorder: Recorder, alarms: Alarms, outputs: list[Output]
+    ) -> None:
         self.site = site
-        self.clock = clock
+        self.clock = clock  # what time it is on the site; source time in a replay
+        self.pace = pace  # how often we seal and change keys, which is real time even then
         self.recorder = recorder
         self.judge = Judge(site.tags)
         self.alarms = alarms
@@ -71,8 +79,8 @@ class Core:
         self._scheduled = False
         self._unsealed: list[Readings] = []
         self._unsealed_count = 0
-        self._last_seal = clock.now_us()
-        self._epoch_began = clock.now_us()
+        self._last_seal = pace.mono_ns()
+        self._epoch_began = pace.mono_ns()
         self._undurable: list[tuple[int, Any]] = []  # (monotonic ns handed over, future)
         self._faults = dict.fromkeys(("DAVY.DISK", "DAVY.LOG", "DAVY.SIGNER", "DAVY.HELD", "DAVY.DROPS"), 0.0)
         self._dropped_seen = 0
@@ -98,6 +106,10 @@ class Core:
         batch = concat(self._inbox)
         self._inbox, self._waiting = [], 0
         self.readings_in += len(batch)
+        if (batch.flags & _PERSONS).any():
+            batch = replace(batch, flags=batch.flags & ~_PERSONS)
+        if isinstance(self.clock, SourceClock):
+            self.clock.observe(int(batch.server_time.max()))
         self._judged(self.judge.judge(batch))
 
     def _judged(self, judged: Readings) -> None:
@@ -106,7 +118,7 @@ class Core:
         self.live.readings(judged)
         self._unsealed.append(judged)
         self._unsealed_count += len(judged)
-        if now - self._last_seal >= self.site.config.seal_every or self._unsealed_count >= 20_000:
+        if self._unsealed_count >= SEAL_READINGS or self._seal_is_due():
             self.seal()
 
     def _act(self, transitions: list[Transition]) -> None:
@@ -120,9 +132,12 @@ class Core:
             self._undurable.append((mono, self.recorder.put_event(Kind.transition, t)))
         self.live.transitions(transitions)
 
+    def _seal_is_due(self) -> bool:
+        return self.pace.mono_ns() - self._last_seal >= self.site.config.seal_every * 1000
+
     def seal(self) -> None:
         """Hand what was judged since the last time to the recorder."""
-        self._last_seal = self.clock.now_us()
+        self._last_seal = self.pace.mono_ns()
         if self._unsealed:
             batch = concat(self._unsealed)
             self._unsealed, self._unsealed_count = [], 0
@@ -138,17 +153,17 @@ class Core:
         if len(silent):
             self._judged(silent)
         self._act(self.alarms.tick(now, mono))
-        if now - self._last_seal >= self.site.config.seal_every:
+        if self._seal_is_due():
             self.seal()
         self._watch_clock(now, mono)
         self._watch_faults(now, mono)
-        if now - self._epoch_began >= EPOCH_US:
+        if self.pace.mono_ns() - self._epoch_began >= EPOCH_NS:
             self.begin_epoch("hour")
 
     def begin_epoch(self, reason: str) -> None:
         """New keys from here on; the leaf carries the whole alarm state."""
         self.seal()
-        self._epoch_began = self.clock.now_us()
+        self._epoch_began = self.pace.mono_ns()
         self.recorder.put_epoch(self.alarms.snapshot(), reason)
         value = self.live.latest.value
         self.recorder.put_tags(self.site.tags, value.copy() if np.isfinite(value).any() else None)
@@ -324,12 +339,19 @@ def recipients(path: Path) -> list[bytes]:
     return []
 
 
-def build(site: Site, clock: Clock, signer: SignerPort, outputs: list[Output] | None = None) -> Core:
-    """The wiring of a core, ready to ingest: log opened and recovered, alarms resumed, epoch begun."""
+def build(site: Site, clock: Clock, signer: SignerPort, outputs: list[Output], pace: Clock | None = None) -> Core:
+    """The wiring of a core, ready to ingest: log opened and recovered, alarms resumed, epoch begun.
+
+    clock: what time it is; pace: real time for sealing and epochs, by default the same. Raises
+    LogError when the log on disk contradicts itself, and OSError when it cannot be opened.
+    """
+    pace = pace or clock
     log = Log.open(site.log, site.origin)
     before: Resumed = resume(log, site.tags, signer.key)
-    recorder = Recorder(log, signer, clock, boot=before.boot + 1, epoch=before.epoch, tags_version=before.tags_version)
-    core = Core(site, clock, recorder, before.alarms, outputs if outputs is not None else [])
+    recorder = Recorder(
+        log, signer, clock, pace, boot=before.boot + 1, epoch=before.epoch, tags_version=before.tags_version
+    )
+    core = Core(site, clock, pace, recorder, before.alarms, outputs)
     core.begin_epoch("start")
     now = clock.now_us()
     if before.lost:
@@ -347,13 +369,14 @@ async def _repeat(every_s: float, clock: Clock, work: Callable[[], None]) -> Non
         work()
 
 
-async def run(folder: Path, clock: Clock) -> None:
+async def run(folder: Path, clock: Clock, outputs: list[Output] | None = None) -> None:
     """Run a site's core until cancelled."""
+    outputs = [annunciate] if outputs is None else outputs
     site = load(folder)
     signer = SocketSigner(site)
     if not signer.wait(clock, SIGNER_DEADLINE_S):
         log_line.error("signer_does_not_answer")  # go on: alarms need no signature (contracts.md 9)
-    core = build(site, clock, signer, [annunciate])
+    core = build(site, SourceClock() if is_replay(site) else clock, signer, outputs, clock)
     loop = asyncio.get_running_loop()
     core.recorder.on_checkpoint = lambda size: loop.call_soon_threadsafe(core.signed, size)
     core.recorder.start()
@@ -380,8 +403,8 @@ async def run(folder: Path, clock: Clock) -> None:
             for name, config in site.config.links.items():
                 kind = KINDS[config.kind]
                 tags = [t for t in site.tags.tags if t.link == name]
-                source = kind.make(name, config, tags, clock, (site.origin, site.tags.version, core.recorder.boot))
-                tasks.create_task(kind.run(source, core.ingest, clock), name=f"source {name}")
+                source = kind.make(name, config, tags, core.clock, (site.origin, site.tags.version, core.recorder.boot))
+                tasks.create_task(kind.run(source, core.ingest, core.clock), name=f"source {name}")
             tasks.create_task(_repeat(SWEEP_S, clock, core.sweep), name="sweep")
             tasks.create_task(_repeat(LATEST_EVERY_S, clock, core.live.flush), name="latest")
             tasks.create_task(_repeat(1.0, clock, read_uplink), name="held")
@@ -391,6 +414,13 @@ async def run(folder: Path, clock: Clock) -> None:
         core.step()
         core.seal()
         core.recorder.stop()
+
+
+def is_replay(site: Site) -> bool:
+    """Whether every link replays files at their own time: then that time is the site's."""
+    return bool(site.config.links) and all(
+        link.kind == "replay" and link.stamp == "source" and link.speed == "fast" for link in site.config.links.values()
+    )
 
 
 def annunciate(transitions: Sequence[Transition]) -> None:

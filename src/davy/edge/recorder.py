@@ -72,10 +72,13 @@ class Recorder:
     never dropped; readings are when the disk refuses for long, and then a `gap` leaf says how many.
     """
 
-    def __init__(self, log: Log, signer: SignerPort, clock: Clock, *, boot: int, epoch: int, tags_version: int) -> None:
+    def __init__(
+        self, log: Log, signer: SignerPort, clock: Clock, pace: Clock, *, boot: int, epoch: int, tags_version: int
+    ) -> None:
         self.log = log
         self.signer = signer
         self.clock = clock
+        self.pace = pace
         self.boot = boot
         self.epoch = epoch
         self.tags_version = tags_version
@@ -260,7 +263,7 @@ class Recorder:
         return Epoch(number, wraps_hash, snapshot, self.tags_version, now, reason)
 
     def _checkpoint(self, force: bool) -> None:
-        now = self.clock.mono_ns()
+        now = self.pace.mono_ns()
         if not self._checkpoint_due or (not force and now - self._last_checkpoint_ns < CHECKPOINT_NS):
             return
         try:
