@@ -185,7 +185,16 @@ def load(folder: Path) -> Site:
     """A site ready to run. Raises ConfigError, also when the tag list changed since it was locked."""
     config, file = _read(folder)
     locked = tag_files.read_lock(folder / "tags.lock")
-    return Site(folder, config, tag_files.table(_with_system(file), locked))
+    return Site(folder, _placed(config, folder), tag_files.table(_with_system(file), locked))
+
+
+def _placed(config: Any, folder: Path) -> Any:
+    """Files that links read lie beside site.yaml unless their path says otherwise."""
+    links = {
+        name: link.model_copy(update={"path": str(folder / link.path)}) if hasattr(link, "path") else link
+        for name, link in config.links.items()
+    }
+    return config.model_copy(update={"links": links})
 
 
 def _with_system(file: tag_files.TagFile) -> tag_files.TagFile:

@@ -79,6 +79,7 @@ class Core:
         self._scheduled = False
         self._unsealed: list[Readings] = []
         self._unsealed_count = 0
+        self._seal_every_ns = int(site.config.seal_every) * 1000
         self._last_seal = pace.mono_ns()
         self._epoch_began = pace.mono_ns()
         self._undurable: list[tuple[int, Any]] = []  # (monotonic ns handed over, future)
@@ -133,7 +134,7 @@ class Core:
         self.live.transitions(transitions)
 
     def _seal_is_due(self) -> bool:
-        return self.pace.mono_ns() - self._last_seal >= self.site.config.seal_every * 1000
+        return self.pace.mono_ns() - self._last_seal >= self._seal_every_ns
 
     def seal(self) -> None:
         """Hand what was judged since the last time to the recorder."""

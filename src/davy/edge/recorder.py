@@ -192,7 +192,7 @@ class Recorder:
                 assert self._sealer is not None, "the first work of a recorder is an epoch"
                 leaf, chunk = self._sealer.seal(draft, seq)
                 first[id(work)] = seq
-                sealed.append((leaf, chunk, draft.erasure))
+                sealed.append((leaf, chunk, ErasureClass(draft.erasure)))
                 seq += 1
             self.log.append(sealed, self.clock.now_us() // (3600 * SECOND))
         except OSError as error:  # Full, and a disk that is read-only or failing: kept, and tried again
