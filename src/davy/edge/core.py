@@ -433,7 +433,7 @@ def annunciate(transitions: Sequence[Transition]) -> None:
             tag=t.tag,
             cause=t.cause,
             state=t.state,
-            level=t.level,
+            reached=t.level,
             priority=t.priority,
         )
 
