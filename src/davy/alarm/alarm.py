@@ -179,9 +179,9 @@ class Alarm:
         since = {i: d.since for i, d in enumerate(self.delays) if d} | (self._resumed or {})
         return [[index, at] for index, at in sorted(since.items())]
 
-    def resume(self, running: list[list[int]]) -> None:
+    def resume(self, running: dict[int, int]) -> None:
         """Take up delays of a snapshot: each goes on if the next reading confirms it, or is dropped."""
-        self._resumed = {index: since for index, since in running if index < len(self.delays)}
+        self._resumed = {index: since for index, since in running.items() if index < len(self.delays)}
 
     def follow(self, view: AlarmView) -> None:
         """Become what the log says it is; delays from before mean nothing then."""

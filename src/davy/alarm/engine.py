@@ -151,13 +151,17 @@ class Alarms:
         """
         if not isinstance(snapshot, dict) or snapshot.get("v") != SNAPSHOT_VERSION:
             raise Corrupt(f"alarm snapshot: expected version {SNAPSHOT_VERSION}")
-        alarms = cls(tags, Fold.of(snapshot["alarms"]))
+        try:
+            alarms = cls(tags, Fold.of(snapshot["alarms"]))
+            delays = [(bool(past), int(number), dict(running)) for past, number, running in snapshot["delays"]]
+        except (KeyError, TypeError, ValueError) as error:
+            raise Corrupt(f"alarm snapshot: {error!r}") from error
         for historical in (False, True):
-            lane = alarms._lane(historical)
-            for view in lane.views.values():
+            for view in alarms.fold.views(historical).values():
+                lane = alarms._lane(historical)
                 if lane.rule(view.alarm):
                     lane.look_again(view.tag)
-        for historical, number, running in snapshot["delays"]:
+        for historical, number, running in delays:
             lane = alarms._lane(historical)
             if rule := lane.rule(number):
                 lane.alarm(rule).resume(running)

@@ -110,13 +110,15 @@ class Fold:
     def apply(self, t: Transition) -> bool:
         """Take `t` in. False, and nothing changed, where it is known already: applying twice is safe.
 
-        A gap in the versions is taken as it is (`problem` tells); what the log says, stands.
+        A gap in the versions is taken as it is (`problem` tells); what the log says, stands. So is
+        a later transition that counts from the beginning again, as a site does that lost its state;
+        at an `epoch` leaf start anew with `Fold.of` all the same.
         """
         views = self.views(t.historical)
         view = views.get(t.alarm)
         if view is None:
             view = views[t.alarm] = AlarmView(t.alarm, t.tag, t.alarm_class, t.priority, historical=t.historical)
-        if t.version <= view.version:
+        if t.version <= view.version and t.time <= view.time:
             return False
         view.apply(t)
         return True

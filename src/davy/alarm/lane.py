@@ -106,7 +106,7 @@ class Lane:
         floor, ceiling = EVERYTHING
         for rule in self.rules[tag] if is_new else self._compared[tag]:
             alarm = self.alarms.get(rule.number)
-            if is_new and alarm is None and rule.treats(condition) in _MOVES_NOTHING:
+            if is_new and alarm is None and self._is_unmoved(rule, condition):
                 continue
             low, high = rule.quiet[0] if alarm is None else alarm.quiet
             if is_new or not low <= value <= high:
@@ -125,6 +125,10 @@ class Lane:
             if high < ceiling:
                 ceiling = high
         limits.floor[tag], limits.ceiling[tag] = floor, ceiling
+
+    def _is_unmoved(self, rule: Rule, condition: int) -> bool:
+        """Whether an alarm nobody has looked at yet can stay so; thousands of tags may turn Bad at once."""
+        return rule.number not in self.views and rule.treats(condition) in _MOVES_NOTHING
 
     def _show(self, alarm: Alarm, seen: Seen, now_us: int, now: int, out: list[Transition]) -> None:
         wall = now_us

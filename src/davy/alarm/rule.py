@@ -105,12 +105,12 @@ def interval(setpoints: tuple[Setpoint, ...], level: int, crossed: Sequence[obje
 @cache
 def seen_bits(hazard: Hazard) -> int:
     """What an alarm of a tag with this hazard sees: going off scale the harmless way means nothing."""
-    ignored = 0
+    seen = CONDITIONS | BAD
     if hazard not in (Hazard.high, Hazard.both):
-        ignored |= Flag.over_range
+        seen &= ~int(Flag.over_range)
     if hazard not in (Hazard.low, Hazard.both):
-        ignored |= Flag.under_range
-    return int((CONDITIONS | BAD) & ~ignored)
+        seen &= ~int(Flag.under_range)
+    return seen
 
 
 def rules_of(tag: Tag) -> tuple[Rule, ...]:

@@ -28,7 +28,8 @@ class Treatment(IntEnum):
 
 
 BAD = 1 << 31
-CONDITIONS = (
+# An int, for the complement of an IntFlag knows only its own bits and would lose BAD.
+CONDITIONS = int(
     Flag.over_range | Flag.under_range | Flag.calibration | Flag.maintenance | Flag.out_of_order
     | Flag.historical | Flag.stale
 )  # fmt: skip
