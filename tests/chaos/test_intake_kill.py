@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from davy.blackbox.fs import Fs
+from davy.blackbox.held import Claim, Held
+from davy.blackbox.held import Link as Proven
 from davy.blackbox.log import Log
-from davy.blackbox.mirror import Claim, Held
-from davy.blackbox.mirror import Link as Proven
 from davy.blackbox.note import Checkpoint, Signer, open_note, sign_note
 from davy.blackbox.reader import LogReader
 from davy.centre import config as centres

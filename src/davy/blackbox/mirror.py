@@ -14,11 +14,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
 
 from davy.blackbox.commit import GroupCommit, Record
 from davy.blackbox.conflict import Contradiction, contradiction, keep
 from davy.blackbox.fs import REAL, Fs, full_is_named
+from davy.blackbox.held import Claim, Held, Link
 from davy.blackbox.journal import Journal
 from davy.blackbox.merkle import EMPTY_ROOT, Frontier, leaf_hash, verify_consistency, verify_inclusion
 from davy.blackbox.mirrored import Kind, Mirrored
@@ -31,36 +31,6 @@ ORIGIN = re.compile(r"[a-z0-9][a-z0-9-]{0,62}(/[a-z0-9][a-z0-9-]{0,62}){2}")
 MAX_KEYRING = 1 << 20
 MAX_CLAIMS = 10_000  # of one origin, unconfirmed
 _CLASSES = frozenset(ErasureClass)
-
-
-class Held(NamedTuple):
-    """The answer to everything: what we hold of a log.
-
-    size: leaves; seen: size of the largest checkpoint shown to us; epoch: the newest keyring file held,
-    -1 for none; checkpoint: the newest note whose every leaf we hold, with our cosignature, or b"";
-    taken: False if the request began somewhere else than we are, so nothing of it was looked at.
-    """
-
-    size: int
-    seen: int
-    epoch: int
-    checkpoint: bytes
-    taken: bool = True
-
-
-class Link(NamedTuple):
-    """Consistency proof between the largest checkpoint shown before, of size `seen`, and the one beside it."""
-
-    seen: int
-    proof: Sequence[bytes]
-
-
-class Claim(NamedTuple):
-    """A leaf sent ahead: its body if any, and its inclusion proof."""
-
-    leaf: bytes
-    chunk: bytes | None
-    proof: Sequence[bytes]
 
 
 @dataclass

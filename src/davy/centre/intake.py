@@ -29,7 +29,8 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from davy import process, wire
-from davy.blackbox.mirror import MAX_KEYRING, Held, Mirror
+from davy.blackbox.held import Held
+from davy.blackbox.mirror import MAX_KEYRING, Mirror
 from davy.centre.config import Centre, load
 from davy.centre.enrolment import Edges
 from davy.clock import Clock

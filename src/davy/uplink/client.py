@@ -15,8 +15,8 @@ from pathlib import Path
 import structlog
 
 from davy.blackbox.fs import REAL
-from davy.blackbox.mirror import Claim, Held
-from davy.blackbox.mirror import Link as Proven
+from davy.blackbox.held import Claim, Held
+from davy.blackbox.held import Link as Proven
 from davy.blackbox.note import Checkpoint, cosignature_time, open_note
 from davy.blackbox.reader import LogReader
 from davy.clock import SECOND, Clock

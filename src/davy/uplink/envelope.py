@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import cbor2
 
+from davy.blackbox.held import Claim, Held, Link
 from davy.blackbox.merkle import HASH_SIZE
-from davy.blackbox.mirror import Claim, Held, Link
 from davy.blackbox.note import MAX_SIZE
 from davy.errors import BadRequest
 from davy.fact.leaf import MAX_BODY, MAX_LEAF

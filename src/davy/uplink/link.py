@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from davy.blackbox.mirror import Held
+from davy.blackbox.held import Held
 from davy.errors import BadRequest, Conflict, DavyError, Refused, Unreachable
 from davy.uplink.enrol import CentreKeys
 from davy.uplink.envelope import MEDIA_TYPE, Advance, Entries, decode_held

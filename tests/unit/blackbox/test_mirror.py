@@ -10,8 +10,9 @@ import pytest
 
 from davy.blackbox.conflict import ConflictProof
 from davy.blackbox.fs import Fs
+from davy.blackbox.held import Claim, Held, Link
 from davy.blackbox.log import Log
-from davy.blackbox.mirror import Claim, Held, Link, Mirror
+from davy.blackbox.mirror import Mirror
 from davy.blackbox.mirrored import read_claims
 from davy.blackbox.note import Checkpoint, Cosigner, Signer, cosignature_time, open_note, sign_note
 from davy.blackbox.reader import LogReader

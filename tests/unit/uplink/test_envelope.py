@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from davy.blackbox.mirror import Claim, Held, Link
+from davy.blackbox.held import Claim, Held, Link
 from davy.errors import BadRequest
 from davy.uplink.envelope import MAX_CLAIMS, Advance, Entries, decode_held, encode_held
 
