@@ -1,121 +1,16 @@
 """One suite for every history: what promise.History says, over a naive list in memory and over Parquet."""
 
-import struct
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
-from davy.reading import Readings, Status, concat
-from davy.reading.readings import COLUMNS
-from davy.reading.status import is_bad, is_good
+from davy.reading import Readings, Status
 from davy.record.files import HOUR
 from davy.record.history import ParquetHistory
-from davy.record.promise import Buckets, Dropped, History
-
-SECOND = 1_000_000
-NOON = 1_763_812_800 * SECOND  # a full hour
-
-
-def readings(tag: Any, value: Any, source_time: Any, status: Any = 0, flags: Any = 0, delay: Any = 0) -> Readings:
-    """A batch; what is one number holds for all rows."""
-    source = np.atleast_1d(np.asarray(source_time, np.int64))
-    n = max(len(source), np.size(tag), np.size(value))
-
-    def full(value: Any, dtype: str) -> Any:
-        return np.ascontiguousarray(np.broadcast_to(np.asarray(value, dtype), n))
-
-    source = full(source, "<i8")
-    return Readings(
-        full(tag, "<u4"), full(value, "<f8"), full(status, "<u4"), full(flags, "<u4"), source, source + delay
-    )
-
-
-@dataclass
-class Naive:
-    """A list. Slow and plainly right: the oracle of this suite and of the property tests."""
-
-    batches: list[Readings] = field(default_factory=list)
-    position: int = 0
-
-    def append(self, readings: Readings, leaf: int) -> None:
-        if leaf >= self.position:
-            self.batches.append(readings)
-            self.position = leaf + 1
-
-    def flush(self) -> None: ...
-
-    def latest(self, tags: Sequence[int] | None = None) -> Readings:
-        newest: dict[int, tuple[int, int]] = {}
-        rows = concat(self.batches)
-        for i, tag in enumerate(rows.tag.tolist()):
-            time = min(int(rows.source_time[i]), int(rows.server_time[i]))
-            if tag not in newest or time >= newest[tag][0]:
-                newest[tag] = time, i
-        wanted = sorted(newest) if tags is None else [t for t in tags if t in newest]
-        return rows.take(np.array([newest[t][1] for t in wanted], np.int64))
-
-    def range(self, tags: Sequence[int], t0: int, t1: int) -> Readings:
-        rows = concat(self.batches)
-        found = []
-        for tag in tags:
-            at = [i for i in range(len(rows)) if rows.tag[i] == tag and t0 <= rows.source_time[i] < t1]
-            found.append(sorted(at, key=lambda i: (rows.source_time[i], rows.server_time[i])))
-        return rows.take(np.array([i for at in found for i in at], np.int64))
-
-    def _sums(self, groups: list[tuple[int, int, list[int]]]) -> Buckets:
-        rows = concat(self.batches)
-        out: list[tuple[Any, ...]] = []
-        for tag, time, at in groups:
-            status, value = rows.status[at], rows.value[at]
-            value = value[~np.isnan(value)]
-            with np.errstate(all="ignore"):
-                sums = (value.min(), value.max(), value.mean()) if len(value) else (np.nan, np.nan, np.nan)
-            out.append((tag, time, len(at), is_good(status).sum(), is_bad(status).sum(), *sums))
-        columns = list(zip(*out, strict=True)) or [()] * 8
-        dtypes = ("<u4", "<i8", "<u4", "<u4", "<u4", "<f8", "<f8", "<f8")
-        return Buckets(*(np.array(c, d) for c, d in zip(columns, dtypes, strict=True)))
-
-    def buckets(self, tags: Sequence[int], t0: int, t1: int, n: int) -> Buckets:
-        rows, span, groups = concat(self.batches), t1 - t0, []
-        for tag in tags:
-            within = [i for i in range(len(rows)) if rows.tag[i] == tag and t0 <= rows.source_time[i] < t1]
-            for b in range(n):
-                at = [i for i in within if (int(rows.source_time[i]) - t0) * n // span == b]
-                groups.append((tag, t0 + -(-b * span // n), at))
-        return self._sums(groups)
-
-    def rollup(self, t0: int, t1: int, step: int) -> Buckets:
-        rows, groups = concat(self.batches), {}
-        for i, (tag, time) in enumerate(zip(rows.tag.tolist(), rows.source_time.tolist(), strict=True)):
-            if t0 <= time < t1:
-                groups.setdefault((tag, time // step * step), []).append(i)
-        return self._sums([(*key, at) for key, at in sorted(groups.items())])
-
-    def retention(self, before: int) -> list[Dropped]:
-        gone = [b for b in self.batches if b.source_time.max() < before]
-        self.batches = [b for b in self.batches if b.source_time.max() >= before]
-        return [Dropped("", int(b.source_time.min()), int(b.source_time.max()), 0, 0, 0) for b in gone]
-
-
-def same(got: Readings, expected: Readings) -> None:
-    """Bit for bit."""
-    for name, _ in COLUMNS:
-        assert getattr(got, name).tobytes() == getattr(expected, name).tobytes(), name
-
-
-def same_sums(got: Buckets, expected: Buckets) -> None:
-    for name in ("tag", "time", "count", "good", "bad"):
-        assert np.array_equal(getattr(got, name), getattr(expected, name)), name
-    for name in ("min", "max"):
-        assert np.array_equal(getattr(got, name), getattr(expected, name), equal_nan=True), name
-    assert np.allclose(got.avg, expected.avg, rtol=1e-9, equal_nan=True)
-
-
-Open = Callable[[], History]
+from davy.record.promise import History
+from histories import NOON, SECOND, Naive, readings, same, same_sums
 
 
 @pytest.fixture(params=["naive", "parquet, in memory", "parquet, flushed", "parquet, merged"])
@@ -142,7 +37,7 @@ def history(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[History]
 
 ODD = [
     0.0, -0.0, np.nan, np.inf, -np.inf, 5e-324, 1.7976931348623157e308,
-    *(struct.unpack("<d", struct.pack("<Q", b))[0] for b in (0x7FF8000000000001, 0xFFF8DEADBEEF0001, 0x7FF0000000000ABC)),
+    *np.array([0x7FF8000000000001, 0xFFF8DEADBEEF0001, 0x7FF0000000000ABC], "<u8").view("<f8"),
 ]  # fmt: skip
 
 

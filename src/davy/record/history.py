@@ -55,6 +55,13 @@ class ParquetHistory:
         except BlockingIOError:
             os.close(self._lock)
             raise Inconsistent(f"history {folder}: another process has it open") from None
+        try:
+            self._open(timeout_s)
+        except BaseException:  # whoever tries again must find it free
+            os.close(self._lock)
+            raise
+
+    def _open(self, timeout_s: float) -> None:
         self.memo: dict[str, Any] = {}
         self._latest, self._newest = Latest(), threading.Lock()  # the lock guards the arrays, which two threads use
         self._durable = self._position = 0
@@ -62,15 +69,15 @@ class ParquetHistory:
         self._written = False  # whether the files of `_frozen` are complete
         self._count = 0  # rows in memory that came after what is being written
         self._load()
-        self._readings: Shelf[Readings] = Shelf(folder / "readings", READINGS, fs, concat, arrow)
+        self._readings: Shelf[Readings] = Shelf(self.folder / "readings", READINGS, self._fs, concat, arrow)
         self._transitions: Shelf[pa.Table] = Shelf(
-            folder / "transitions", TRANSITIONS, fs, transitions.join, lambda t: t
+            self.folder / "transitions", TRANSITIONS, self._fs, transitions.join, lambda t: t
         )
         self._shelves: tuple[Shelf[Any], ...] = (self._readings, self._transitions)
         for shelf in self._shelves:
             shelf.open(self._durable)
-        fs.make_dir(folder / "spill")
-        self._asker = Asker(self._readings, folder / "spill", timeout_s)
+        self._fs.make_dir(self.folder / "spill")
+        self._asker = Asker(self._readings, self.folder / "spill", timeout_s)
 
     def __enter__(self) -> Self:
         return self
@@ -79,7 +86,8 @@ class ParquetHistory:
         self.close()
 
     def close(self) -> None:
-        """Let another process have it. Does not flush."""
+        """Let another process have it. Does not flush. No query may be under way."""
+        self._asker.close()
         os.close(self._lock)
 
     def _load(self) -> None:

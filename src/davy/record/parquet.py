@@ -21,6 +21,7 @@ SCHEMA_VERSION = "1"
 ROW_GROUP = 100_000
 #: Files that wait to be merged: a merge holds one row group of each in memory.
 ROW_GROUP_MINUTE = 16_384
+_WRITE = 1 << 20
 _DICTIONARY = 256 << 10  # bytes, 32,768 doubles: full-mantissa values are not worth one
 
 Array = NDArray[Any]
@@ -75,21 +76,29 @@ def order(tag: Array, time: Array) -> NDArray[np.int64]:
 
 
 class _Sink:
-    """What Arrow writes to: a descriptor behind `Fs`, so that a test can make any step fail."""
+    """What Arrow writes to: a descriptor behind `Fs`, so that a test can make any step fail.
+
+    Arrow writes headers and pages of a few bytes one by one; they go to disk in pieces of about a megabyte.
+    """
 
     closed = False
 
     def __init__(self, fs: Fs, fd: int) -> None:
-        self._fs, self._fd, self._at = fs, fd, 0
+        self._fs, self._fd, self._waiting, self.size = fs, fd, bytearray(), 0
 
     def write(self, data: Any) -> int:
-        data = bytes(data)
-        self._fs.write(self._fd, data)
-        self._at += len(data)
+        self._waiting += data
+        self.size += len(data)
+        if len(self._waiting) >= _WRITE:
+            self.finish()
         return len(data)
 
+    def finish(self) -> None:
+        waiting, self._waiting = bytes(self._waiting), bytearray()
+        self._fs.write(self._fd, waiting)
+
     def tell(self) -> int:
-        return self._at
+        return self.size
 
     def flush(self) -> None: ...
     def close(self) -> None: ...
@@ -139,9 +148,10 @@ def write(path: Path, kind: Table, pieces: Iterable[pa.Table], row_group: int, f
                     writer.close()
                 raise
             writer.close()
+            sink.finish()
             fs.sync(fd)
             fs.rename(temporary, path)
-            return sink.tell()
+            return sink.size
         except BaseException:
             with suppress(OSError):
                 fs.remove(temporary)

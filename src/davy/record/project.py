@@ -72,7 +72,7 @@ class Projection:
         self._ask_key, self._clock, self._patience_ns = keys, clock, patience_ns
         self._keys: dict[int, bytes] = {}
         self._given_up: set[int] = set()
-        self._references: dict[int, References] = {}
+        self._references = {0: References(None)}  # of readings sealed before any tag table
         self._tail_since: int | None = None
         self._waiting_since: int | None = None
         memo = history.memo
@@ -207,7 +207,7 @@ class Projection:
         return self._keys[key_id]
 
     def _refs(self, version: int) -> References:
-        """What the readings of that tag table are coded against."""
+        """What readings sealed under that tag table are coded against."""
         if version not in self._references:
             seq = self.history.memo["tags"].get(version)
             if seq is None:
@@ -240,7 +240,7 @@ class Projection:
 def _make_room(kept: dict[int, Any]) -> None:
     """Forget the oldest beyond _KEPT."""
     while len(kept) >= _KEPT:
-        del kept[min(kept)]
+        del kept[min(filter(None, kept))]  # 0 stays: see `_references`
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,6 +67,12 @@ class Asker:
     def __init__(self, shelf: Shelf[Readings], spill: Path, timeout_s: float = 10.0) -> None:
         self._shelf, self._spill, self._timeout_s = shelf, spill, timeout_s
         self._local = threading.local()
+        self._connections: list[duckdb.DuckDBPyConnection] = []
+
+    def close(self) -> None:
+        """Call when no thread is asking."""
+        for connection in self._connections:
+            connection.close()
 
     def _connection(self) -> duckdb.DuckDBPyConnection:
         if not hasattr(self._local, "connection"):
@@ -84,6 +90,7 @@ class Asker:
             ):
                 connection.execute(f"SET {setting}")
             self._local.connection = connection
+            self._connections.append(connection)
         found: duckdb.DuckDBPyConnection = self._local.connection
         return found
 
