@@ -93,9 +93,9 @@ class ReadingsEncoder:
         server_coding, server = code_server(a.server)
         source_coding, source = code_source(a.source, a.server)
         columns = {
-            "tag": layout.tag - np.arange(len(layout.tag)),
+            "tag": _skipped(layout.tag),
             "count": _NONE if layout.one_each else layout.count - 1,
-            "mode": mode - self._refs.modes[self._refs.slot(layout.tag)],
+            "mode": _NONE if self._memory.as_told else mode - self._refs.modes[self._refs.slot(layout.tag)],
             "first": first - base,
             "step": steps,
             "misfit": misfit,
@@ -149,6 +149,12 @@ def _carried(n: I64, fits: NDArray[np.bool_], layout: Layout, base: I64) -> I64:
     """`n` where a reading that does not fit repeats the one before of its tag, or the tag's base: it costs nothing."""
     before = np.maximum.accumulate(np.where(fits, np.arange(layout.size), -1))
     return np.where(before >= layout.spread(layout.first), n[before], layout.spread(base))
+
+
+def _skipped(tag: I64) -> I64:
+    """Each tag less its position, which is one number where no index is skipped."""
+    dense = int(tag[-1]) - int(tag[0]) == len(tag) - 1
+    return tag[:1] if dense else tag - np.arange(len(tag))
 
 
 def _trim(x: I64) -> I64:

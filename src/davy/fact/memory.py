@@ -51,6 +51,7 @@ class ModeMemory:
     def __init__(self, refs: References) -> None:
         self._refs = refs
         self._leaf = 0
+        self.as_told = True  # every mode is still the one its reference tells
         # One entry a tag; the last stands for every tag beyond, of which nothing is remembered.
         self._mode = refs.modes.copy()
         self._base = refs.base.copy()
@@ -116,6 +117,7 @@ class ModeMemory:
     def _learn(self, slot: I64, mode: I64, base: I64) -> None:
         # A tag that gains nothing from being judged (full mantissas, -0.0) is left alone ever longer.
         gained = self._mode[slot] != mode
+        self.as_told &= not gained.any()
         self._patience[slot] = np.where(gained, 1, np.minimum(self._patience[slot] * 2, _MAX_PATIENCE))
         self._retry[slot] = self._leaf + self._patience[slot]
         self._mode[slot], self._base[slot] = mode, base
