@@ -37,7 +37,7 @@ class SmallDisk(Fs):
         super().truncate(fd, size)
 
 
-@pytest.mark.feature("F01")
+@pytest.mark.feature("F31")
 @pytest.mark.parametrize("room", range(0, 60_000, 2_900))
 def test_a_full_disk_is_named_and_costs_nothing_acknowledged(
     room: int, tmp_path: Path, life: Callable[[], Life]
@@ -67,7 +67,7 @@ def test_a_full_disk_is_named_and_costs_nothing_acknowledged(
     assert (report.findings, report.size) == ([], before + 300)
 
 
-@pytest.mark.feature("F01")
+@pytest.mark.feature("F31")
 def test_bulk_bodies_that_gave_way_are_missed_unless_a_leaf_says_so(tmp_path: Path, life: Callable[[], Life]) -> None:
     log, lived = Log.open(tmp_path, ORIGIN), life()
     for hour in range(5):

@@ -51,7 +51,7 @@ def damage(path: Path, rng: random.Random) -> None:
             out.write(junk)
 
 
-@pytest.mark.feature("F01")
+@pytest.mark.feature("F31")
 def test_ten_kills_lose_and_alter_nothing_acknowledged(tmp_path: Path) -> None:
     signer, rng = Signer.generate(ORIGIN), random.Random(2)
     held = published = 0

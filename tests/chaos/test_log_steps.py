@@ -62,7 +62,7 @@ def steps(tmp_path_factory: pytest.TempPathFactory) -> int:
     return disk.step
 
 
-@pytest.mark.feature("F01")
+@pytest.mark.feature("F31")
 @pytest.mark.parametrize("part", range(5))
 def test_death_at_any_step_loses_nothing_acknowledged(
     part: int, steps: int, tmp_path: Path, life: Callable[[], Life]
@@ -81,7 +81,7 @@ def test_death_at_any_step_loses_nothing_acknowledged(
         assert report.size == len(lived.acknowledged)
 
 
-@pytest.mark.feature("F01")
+@pytest.mark.feature("F31")
 def test_death_during_recovery_loses_nothing_either(steps: int, tmp_path: Path, life: Callable[[], Life]) -> None:
     for at in range(5, steps, 15):
         path, rng, lived = tmp_path / str(at), random.Random(at), life()
@@ -99,7 +99,7 @@ def test_death_during_recovery_loses_nothing_either(steps: int, tmp_path: Path, 
         finds_itself(path, lived)
 
 
-@pytest.mark.feature("F01")
+@pytest.mark.feature("F31")
 @pytest.mark.parametrize("error", [errno.ENOSPC, errno.EIO])
 def test_a_refused_step_is_tried_again_and_nothing_is_doubled(
     error: int, steps: int, tmp_path: Path, life: Callable[[], Life]
@@ -114,7 +114,7 @@ def test_a_refused_step_is_tried_again_and_nothing_is_doubled(
         finds_itself(path, lived)
 
 
-@pytest.mark.feature("F01")
+@pytest.mark.feature("F31")
 def test_death_soon_after_a_refused_step_loses_nothing(steps: int, tmp_path: Path, life: Callable[[], Life]) -> None:
     for at in range(0, steps - 10, 3):
         path, rng, lived = tmp_path / str(at), random.Random(at), life()

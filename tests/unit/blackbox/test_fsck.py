@@ -61,7 +61,7 @@ def change(path: Path, old: bytes, new: bytes) -> None:
     path.write_bytes(data.replace(old, new))
 
 
-@pytest.mark.feature("F01")
+@pytest.mark.feature("F31")
 def test_a_sound_log_has_no_findings(tmp_path: Path) -> None:
     make_log(tmp_path, 600)
     report = check(tmp_path, SIGNER.vkey)
@@ -117,7 +117,7 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], list[tuple[str, int, int]]]] =
 }  # fmt: skip
 
 
-@pytest.mark.feature("F01")
+@pytest.mark.feature("F31")
 @pytest.mark.parametrize("what", DAMAGE)
 def test_damage_is_named_and_located(what: str, tmp_path: Path) -> None:
     harm, expected = DAMAGE[what]
@@ -221,7 +221,7 @@ def test_a_whole_frame_in_quarantine_is_told(tmp_path: Path) -> None:
     assert report.quarantined == 4 + len(lost)
 
 
-@pytest.mark.feature("F01")
+@pytest.mark.feature("F31")
 def test_higher_tiles_are_compared_with_the_entries(tmp_path: Path) -> None:
     make_log(tmp_path, 65_600, bodies=False)
     tile = tmp_path / tile_path(1, 0)

@@ -117,7 +117,7 @@ def test_a_pack_shorter_than_acknowledged_is_named(tmp_path: Path) -> None:
         Packs(tmp_path).recover(ends, 2, tmp_path / "quarantine")
 
 
-@pytest.mark.feature("F01")
+@pytest.mark.feature("F31")
 def test_retention_removes_whole_old_packs_and_says_which(tmp_path: Path) -> None:
     packs = Packs(tmp_path)
     for seq in range(12):
