@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import itertools
 import json
 import random
 import ssl
@@ -12,21 +13,28 @@ from pathlib import Path
 import httpx
 import pytest
 
+from davy import wire
 from davy.blackbox.conflict import ConflictProof
+from davy.blackbox.fsck import check
 from davy.blackbox.log import Log
 from davy.blackbox.mirrored import read_claims
-from davy.blackbox.note import Checkpoint, Signer, open_note, sign_note
+from davy.blackbox.note import Checkpoint, Signer, Verifier, open_note, sign_note
 from davy.blackbox.reader import LogReader
 from davy.centre import config as centres
 from davy.centre.config import Centre
 from davy.centre.enrolment import invite
 from davy.centre.intake import Intake, build, serve
 from davy.clock import SECOND, SystemClock
+from davy.edge import config as edges
+from davy.edge import signer as signers
+from davy.edge import site as sites
+from davy.edge import uplink as uplinks
 from davy.errors import ConfigError, Refused, Unreachable
 from davy.fact import ErasureClass, Kind, Leaf
 from davy.uplink import client
 from davy.uplink.client import Uplink
 from davy.uplink.enrol import CentreKeys, Invitation, join
+from davy.uplink.enrol import enrol as enrol_site
 from davy.uplink.envelope import MEDIA_TYPE
 from davy.uplink.link import Link
 
@@ -206,6 +214,43 @@ async def test_a_transition_overtakes_the_backlog(
         assert held < 100
         await until(lambda: box.state()["held_size"] == 101)
     await until(lambda: not read_claims(centre.log(ORIGIN)))
+
+
+@pytest.mark.feature("F30", "F37")
+async def test_the_uplink_process_waits_for_enrolment_and_then_delivers(centre: Centre, intake, tmp_path: Path):
+    folder = tmp_path / "site"
+    sites.init(folder)
+    numbers = itertools.count()
+    edges.write(folder, lambda: f"0190a1b2-0000-7000-8000-{next(numbers):012d}")
+    site = edges.load(folder)
+    signer = signers.build(site)
+    work = asyncio.create_task(uplinks.run(folder, CLOCK))
+    log = Log.open(site.log, site.origin)
+    for _ in range(3):
+        kind = Kind.heartbeat if log.size else Kind.epoch
+        leaf = Leaf(1, kind, log.size, 0, CLOCK.now_us(), CLOCK.now_us(), 1, 0, 1, 0, b"", b"", 0, 0)
+        log.append([(leaf.encode(), None, ErasureClass.event)], 0)
+        log.publish(signer.sign(site.origin, log.size, log.root()), log.size)
+
+    def told() -> dict:
+        path = site.run / "uplink.json"
+        return json.loads(path.read_text()) if path.exists() else {}
+
+    await until(lambda: told().get("state") == "not_enrolled")
+    invited = Invitation.parse(invite(centre, CLOCK, 60 * SECOND))
+    text = Invitation(intake[1], invited.fingerprint, invited.token).text()
+    server = await wire.serve(site.run / "signer.sock", signer.handlers())
+    assert (await enrol_site(folder, site.origin, text, CLOCK))["centre"] == "county.zs"
+    server.close()
+    await until(lambda: told().get("held_size") == 3)
+    assert told()["state"] == "held" and told()["held_time"] > CLOCK.now_us() - 60 * SECOND
+    assert not work.done()
+    work.cancel()
+    await asyncio.gather(work, return_exceptions=True)
+    log.close()
+    await until(lambda: (centre.log(site.origin) / "checkpoint").exists())  # the folder follows the journal
+    report = check(centre.log(site.origin), Verifier.parse(signer.vkey), cosigner=centre.cosigner().vkey)
+    assert report.ok and report.cosigned, report
 
 
 @pytest.mark.feature("F31")
