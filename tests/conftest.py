@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# A shared 2-core machine makes single examples slow by chance; the time limit a test keeps the whole honest.
+settings.register_profile("davy", deadline=None)
+settings.load_profile("davy")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

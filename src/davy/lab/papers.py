@@ -4,7 +4,7 @@ import json
 import re
 from pathlib import Path
 
-from davy.alarm.picture import states_page
+from davy.alarm import picture
 from davy.edge.config import json_schema
 from davy.lab.features import CATALOGUE, CLAIMED
 
@@ -44,7 +44,7 @@ def pages(root: Path = ROOT) -> dict[str, str]:
     return {
         "docs/features.md": features_page(root / "tests"),
         "docs/site.schema.json": json.dumps(json_schema(), indent=1, ensure_ascii=False) + "\n",
-        "docs/alarm-states.md": states_page(),
+        "docs/alarm-states.md": picture.page(),
     }
 
 
