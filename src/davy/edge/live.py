@@ -11,6 +11,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from davy.fact import Transition
 from davy.reading import Flag, Readings, TagTable
@@ -20,6 +21,13 @@ QUEUE = 256
 #: Latest values go out at most this often; a screen needs no more.
 LATEST_EVERY_S = 0.2
 _UNDATED = np.uint32(Flag.out_of_order | Flag.historical)
+
+
+def _places(tag: NDArray[np.uint32]) -> slice | NDArray[np.intp]:
+    """`tag` as numpy takes it fastest: a slice where the tags are consecutive, else its own kind of integer."""
+    if len(tag) and int(tag[-1]) - int(tag[0]) == len(tag) - 1 and (tag[1:] > tag[:-1]).all():
+        return slice(int(tag[0]), int(tag[-1]) + 1)
+    return tag.astype(np.intp)
 
 
 class LatestTable:
@@ -39,7 +47,7 @@ class LatestTable:
         current = (r.flags & _UNDATED) == 0
         if not current.all():
             r = r.take(current)
-        tag = r.tag
+        tag = _places(r.tag)
         # numpy assigns in order, so where a tag occurs twice the last one stays
         self.value[tag] = r.value
         self.status[tag] = r.status
