@@ -13,6 +13,7 @@ elsewhere than we do; errors are RFC 9457 with our `reason`.
 
 import asyncio
 import json
+import resource
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
@@ -225,6 +226,8 @@ async def run(folder: Path, clock: Clock) -> None:
     the mirror: the process must start again.
     """
     centre = load(folder)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # each log held takes up to nine
     intake = build(centre, clock)
     server, bound = serve(intake.app(), centre)
     ours = await wire.serve(centre.run / "intake.sock", {"origins": intake.origins})

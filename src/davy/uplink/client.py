@@ -65,6 +65,7 @@ class Uplink:
         self._detail = ""
         self._batch = _FIRST_BATCH
         self._scanned = 0  # leaves looked through for transitions
+        self._keyrings_seen = (-2, 0)  # the centre's newest epoch and our folder's time, when last looked at
         self._ahead: list[int] = []  # transitions not yet known to be at the centre
 
     async def run(self) -> None:
@@ -133,9 +134,13 @@ class Uplink:
 
     async def _send_keyrings(self, held: Held) -> None:
         """Wrapped keys the centre lacks, oldest first; without them it holds what it cannot read."""
+        look = (held.epoch, self._keyring.stat().st_mtime_ns if self._keyring.exists() else 0)
+        if look == self._keyrings_seen:
+            return
         for path in sorted(self._keyring.glob("*.cbor")):
             if int(path.stem) > held.epoch:
                 self._took(await self._link.keyring(int(path.stem), path.read_bytes()))
+        self._keyrings_seen = look
 
     def _cut(self, held: Held, note: bytes, checkpoint: Checkpoint) -> Entries:
         """The next batch: as many leaves as fit, at least one."""
