@@ -18,7 +18,7 @@ log_line = structlog.get_logger()
 def build(site: Site) -> Signer:
     """The signer of `site`; draws its keys the first time. Raises ConfigError where a log is without its key."""
     if not signer.exists(site.secrets):
-        if site.log.exists():
+        if (site.log / "checkpoint").exists() or any((site.data / "keyring").glob("*.cbor")):
             raise ConfigError([_problem(site, "there is a log, but not the key it was signed with")])
         signer.create(site.secrets, site.origin)
         log_line.info("log_identity_created", origin=site.origin)
