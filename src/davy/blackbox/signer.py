@@ -4,8 +4,8 @@ secrets/log.key      the log's Ed25519 key, as a signed-note private key under t
 secrets/box.key      the box's X25519 private key, 32 bytes hex
 secrets/signed.cbor  {origin: [size, root]}: the largest checkpoint signed of each origin
 
-The keys are 0600 and never overwritten. It never signs a smaller tree than it has, nor another root for the same size, whoever asks:
-a restored disk or a second writer is refused here even when all else is fooled.
+The keys are 0600 and never overwritten. It never signs a smaller tree than it has, nor another root for
+the same size, whoever asks: a restored disk or a second writer is refused here even when all else is fooled.
 """
 
 import os
