@@ -5,7 +5,7 @@ from davy.process import Child
 
 #: (name, module, socket it answers on), in the order they start.
 PROCESSES: tuple[tuple[str, str, str | None], ...] = (
-    ("intake", "davy.centre.intake", None),
+    ("intake", "davy.centre.intake", "intake.sock"),
     ("history", "davy.centre.history", "history.sock"),
     ("console", "davy.centre.console", None),
 )
