@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from davy.blackbox.log import Log
-from davy.blackbox.note import Checkpoint, Signer, sign_note
+from davy.blackbox.note import Checkpoint, Cosigner, Signer, sign_note
 from davy.blackbox.reader import LogReader
 from davy.blackbox.seal import Draft, Sealer
 from davy.errors import KeyUnknown
@@ -124,8 +124,9 @@ _KIND = {Transition: Kind.transition, Tags: Kind.tags, Config: Kind.config, Epoc
 class Site:
     """A log as an edge writes it: sealed, appended, signed. `key` is what its signer would answer."""
 
-    def __init__(self, folder: Path, origin: str = "acme/harbour/box-1") -> None:
-        self.folder, self.origin = folder, origin
+    def __init__(self, folder: Path, origin: str = "acme/harbour/box-1", cosigner: Cosigner | None = None) -> None:
+        """cosigner: sign as a mirror does, too."""
+        self.folder, self.origin, self._cosigner = folder, origin, cosigner
         self.log = Log.open(folder, origin)
         self._signer = Signer.generate(origin)
         self.keys: dict[int, bytes] = {}
@@ -162,7 +163,8 @@ class Site:
             group.append((leaf, chunk, ErasureClass(draft.erasure)))
         size = self.log.append(group, NOON // (3600 * SECOND))
         text = Checkpoint(self.origin, size, self.log.root()).text()
-        self.log.publish(sign_note(text, [self._signer]), size)
+        held = self._cosigner.cosign(text, NOON // SECOND) if self._cosigner else b""
+        self.log.publish(sign_note(text, [self._signer]) + held, size)
         return size
 
     def key(self, key_id: int) -> bytes:

@@ -1,7 +1,7 @@
 """The history of one origin: Parquet files, a hot tail, and the position up to which both are complete.
 
     <folder>/position.cbor      next leaf, latest readings, what the projection must remember
-    <folder>/readings/*.parquet <folder>/transitions/*.parquet <folder>/spill/ <folder>/lock
+    <folder>/readings/*.parquet <folder>/transitions/*.parquet <folder>/lock
 
 A flush writes files named after leaves [position, end), syncs them, then puts `end` into the position
 file. Files beyond the position are dropped at the next start, so a crash at any step neither loses nor doubles.
@@ -27,7 +27,7 @@ from davy.record.files import File
 from davy.record.latest import Latest
 from davy.record.parquet import READINGS
 from davy.record.promise import Buckets, Dropped
-from davy.record.query import Asker, arrow, check, joined
+from davy.record.query import Asker, Connections, arrow, check, joined
 from davy.record.shelf import Shelf, View
 from davy.record.transitions import TRANSITIONS
 
@@ -45,8 +45,13 @@ class ParquetHistory:
     flush) belongs to one thread; queries, `tidy` and retention may run in others. A second process is refused.
     """
 
-    def __init__(self, folder: Path, fs: Fs = REAL, timeout_s: float = 10.0) -> None:
-        """Opens or creates it. Raises Inconsistent if another process has it open, Corrupt for a bad position."""
+    def __init__(
+        self, folder: Path, fs: Fs = REAL, connections: Connections | None = None, timeout_s: float = 10.0
+    ) -> None:
+        """Opens or creates it. connections: shared with other histories, or None for its own.
+
+        Raises Inconsistent if another process has it open, Corrupt for a bad position file.
+        """
         self.folder, self._fs = folder, fs
         fs.make_dir(folder)
         self._lock = os.open(folder / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o640)
@@ -56,12 +61,14 @@ class ParquetHistory:
             os.close(self._lock)
             raise Inconsistent(f"history {folder}: another process has it open") from None
         try:
-            self._open(timeout_s)
+            self._open()
         except BaseException:  # whoever tries again must find it free
             os.close(self._lock)
             raise
+        self._connections, self._shared = connections or Connections(folder), connections is not None
+        self._asker = Asker(self._readings, self._connections, timeout_s)
 
-    def _open(self, timeout_s: float) -> None:
+    def _open(self) -> None:
         self.memo: dict[str, Any] = {}
         self._latest, self._newest = Latest(), threading.Lock()  # the lock guards the arrays, which two threads use
         self._durable = self._position = 0
@@ -76,8 +83,6 @@ class ParquetHistory:
         self._shelves: tuple[Shelf[Any], ...] = (self._readings, self._transitions)
         for shelf in self._shelves:
             shelf.open(self._durable)
-        self._fs.make_dir(self.folder / "spill")
-        self._asker = Asker(self._readings, self.folder / "spill", timeout_s)
 
     def __enter__(self) -> Self:
         return self
@@ -87,7 +92,8 @@ class ParquetHistory:
 
     def close(self) -> None:
         """Let another process have it. Does not flush. No query may be under way."""
-        self._asker.close()
+        if not self._shared:
+            self._connections.close()
         os.close(self._lock)
 
     def _load(self) -> None:

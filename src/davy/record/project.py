@@ -143,6 +143,7 @@ class Projection:
 
     def flush(self) -> None:
         """Make it durable now. Raises Full."""
+        self._keys.clear()  # once a minute they are asked for again: what was destroyed must not live on here
         self.history.flush()
         self._tail_since = None
 
@@ -193,7 +194,7 @@ class Projection:
             raise Corrupt(f"leaf {leaf.seq}: its body is not here")
         plain = open_chunk(leaf, chunk, self._key(leaf.key_id), self.log.origin)
         if event is not None:
-            return event.decode(plain)
+            return _checked(event.decode(plain))
         return decode_readings(
             plain, self._refs(leaf.tags_version),
             origin=self.log.origin, tags_version=leaf.tags_version, mono_ns=leaf.mono, boot_id=leaf.boot,
@@ -235,6 +236,20 @@ class Projection:
         elif isinstance(content, Epoch):
             memo["epoch"] = seq
         self.history.advance(seq + 1)
+
+
+def _checked(event: Any) -> Any:
+    """The event, if what is used of it here has its type; the log of another box may hold anything. Raises Corrupt."""
+    if isinstance(event, Tags):
+        fits = type(event.version) is int and isinstance(event.tags, list) and isinstance(event.refs, bytes)
+        fits = fits and event.version > 0 and len(event.refs) % 8 == 0
+    elif isinstance(event, Config):
+        fits = isinstance(event.name, str)
+    else:
+        fits = True
+    if not fits:
+        raise Corrupt(f"{type(event).__name__} body: fields are not of their types")
+    return event
 
 
 def _make_room(kept: dict[int, Any]) -> None:

@@ -25,6 +25,7 @@ from davy.record.promise import Buckets
 from davy.record.shelf import Shelf, View
 
 MEMORY = "32MB"
+SPILL = ".spill"  # no part of an origin begins with a dot
 # A status below UNCERTAIN is Good, one from BAD on is Bad (reading/status.py).
 _SUMS = f"""
     count(*)::UINTEGER AS count,
@@ -58,45 +59,56 @@ def _tail(view: View[Readings], t0: int, t1: int, tag: int | None = None) -> Rea
     return concat(found)
 
 
+class Connections:
+    """A DuckDB for each thread that asks, all with the same limits; they may read what lies below `root` only.
+
+    root: folder of one history, or of many that share these connections.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._local = threading.local()
+        self._all: list[duckdb.DuckDBPyConnection] = []
+
+    def get(self) -> duckdb.DuckDBPyConnection:
+        """That of this thread."""
+        if not hasattr(self._local, "connection"):
+            connection = duckdb.connect()
+            for setting in (
+                "threads = 1",
+                f"memory_limit = '{MEMORY}'",
+                f"temp_directory = {_quoted(self._root / SPILL)}",
+                "parquet_metadata_cache = true",
+                "autoinstall_known_extensions = false",
+                "autoload_known_extensions = false",
+                f"allowed_directories = [{_quoted(self._root)}]",
+                "enable_external_access = false",
+                "lock_configuration = true",
+            ):
+                connection.execute(f"SET {setting}")
+            self._local.connection = connection
+            self._all.append(connection)
+        found: duckdb.DuckDBPyConnection = self._local.connection
+        return found
+
+    def close(self) -> None:
+        """Call when no thread is asking."""
+        for connection in self._all:
+            connection.close()
+
+
 class Asker:
     """Answers for one shelf of readings; any thread may ask. Each question ends within `timeout_s`.
 
     Raises Unreachable (retry) when it does not.
     """
 
-    def __init__(self, shelf: Shelf[Readings], spill: Path, timeout_s: float = 10.0) -> None:
-        self._shelf, self._spill, self._timeout_s = shelf, spill, timeout_s
-        self._local = threading.local()
-        self._connections: list[duckdb.DuckDBPyConnection] = []
-
-    def close(self) -> None:
-        """Call when no thread is asking."""
-        for connection in self._connections:
-            connection.close()
-
-    def _connection(self) -> duckdb.DuckDBPyConnection:
-        if not hasattr(self._local, "connection"):
-            connection = duckdb.connect()
-            for setting in (
-                "threads = 1",
-                f"memory_limit = '{MEMORY}'",
-                f"temp_directory = {_quoted(self._spill)}",
-                "parquet_metadata_cache = true",
-                "autoinstall_known_extensions = false",
-                "autoload_known_extensions = false",
-                f"allowed_directories = [{_quoted(self._shelf.folder)}, {_quoted(self._spill)}]",
-                "enable_external_access = false",
-                "lock_configuration = true",
-            ):
-                connection.execute(f"SET {setting}")
-            self._local.connection = connection
-            self._connections.append(connection)
-        found: duckdb.DuckDBPyConnection = self._local.connection
-        return found
+    def __init__(self, shelf: Shelf[Readings], connections: Connections, timeout_s: float) -> None:
+        self._shelf, self._connections, self._timeout_s = shelf, connections, timeout_s
 
     @contextmanager
     def _asked(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        connection = self._connection()
+        connection = self._connections.get()
         timer = threading.Timer(self._timeout_s, connection.interrupt)
         timer.start()
         try:

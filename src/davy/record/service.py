@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import fields
-from typing import Any
+from typing import Any, Self
 
 from davy.errors import BadRequest, UnknownTarget, Unreachable
 from davy.reading import Readings
@@ -37,7 +37,14 @@ class Queries:
         self._busy = asyncio.Semaphore(WORKERS)
         self._asked = 0
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
+        """Wait for the questions under way; turn away the rest."""
         self._threads.shutdown(cancel_futures=True)
 
     async def query(

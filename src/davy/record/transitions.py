@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from davy.errors import Corrupt
 from davy.fact import Transition
 from davy.record.files import pick
 from davy.record.parquet import Table
@@ -26,9 +27,12 @@ TRANSITIONS = Table(
 
 
 def row(leaf: int, transition: Transition) -> pa.Table:
-    """A table of one."""
+    """A table of one. Raises Corrupt where a field is not of its type (the log of another box may hold anything)."""
     values = dict(zip((name for name, _ in _FIELDS), astuple(transition), strict=True), leaf=leaf)
-    return pa.table({name: [values[name]] for name in TRANSITIONS.schema.names}, schema=TRANSITIONS.schema)
+    try:
+        return pa.table({name: [values[name]] for name in TRANSITIONS.schema.names}, schema=TRANSITIONS.schema)
+    except (pa.ArrowException, TypeError, OverflowError) as error:
+        raise Corrupt(f"transition of leaf {leaf}: {error}") from error
 
 
 def join(tables: Sequence[pa.Table]) -> pa.Table:
