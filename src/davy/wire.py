@@ -106,6 +106,8 @@ async def serve(path: Path, handlers: Mapping[str, Handler]) -> asyncio.Server:
                 task.add_done_callback(tasks.discard)
         except (asyncio.IncompleteReadError, ConnectionError, BadRequest, cbor2.CBORDecodeError):
             pass  # the peer left, or spoke nonsense: either way this connection is over
+        except asyncio.CancelledError:
+            pass  # we are closing; Python 3.11 would print a traceback for each connection that says so
         finally:
             for task in tasks:
                 task.cancel()
