@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, create_model
 
 from davy import settings
+from davy.clock import SECOND
 from davy.edge import tags as tag_files
 from davy.errors import ConfigError, Problem
 from davy.reading import Class, Tag, TagTable
@@ -65,7 +66,10 @@ class _Site(Settings):
         "1s", validate_default=True, description="readings are sealed this often; small sites may take 5s"
     )
     keep_free: int = Field(
-        500, ge=0, description="MB of disk kept free: below it the oldest history gives way and an alarm says so"
+        500,
+        ge=0,
+        description="MB of disk kept free: below it an alarm says so and the oldest history gives way, "
+        "below half of it the oldest sealed readings",
     )
     centre: CentreLink | None = Field(None, description="who holds this site's black box; none for a site alone")
     console: ConsoleAddress = Field(ConsoleAddress(), description="the site's own console")
@@ -82,7 +86,7 @@ SiteConfig = create_model(
 )
 
 
-def _system(name: str, en: str, zh: str, priority: int) -> Tag:
+def _system(name: str, en: str, zh: str, priority: int, off_delay: int = 10 * SECOND) -> Tag:
     return Tag(
         uid=f"davy:{name.lower()}",
         index=-1,
@@ -94,6 +98,7 @@ def _system(name: str, en: str, zh: str, priority: int) -> Tag:
         discrete=1.0,
         alarm_class=Class.process,
         priority=priority,
+        off_delay=off_delay,  # a fault that comes and goes is one alarm
     )
 
 
@@ -103,7 +108,8 @@ SYSTEM_TAGS: tuple[Tag, ...] = (
     _system("DAVY.LOG", "Alarms not in the log within a second", "报警未在一秒内入库", 1),
     _system("DAVY.SIGNER", "Black box cannot sign", "黑匣子无法签名", 2),
     _system("DAVY.HELD", "Centre does not hold the recent record", "上级未持有近期记录", 3),
-    _system("DAVY.DROPS", "Readings were dropped", "有读数被丢弃", 2),
+    _system("DAVY.DROPS", "Readings were dropped", "有读数被丢弃", 2, 60 * SECOND),
+    _system("DAVY.ROOM", "Disk nearly full: the oldest history gives way", "磁盘将满：最旧历史数据被清除", 3),
 )
 
 

@@ -9,7 +9,7 @@ import gc
 import json
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -22,13 +22,15 @@ from davy import process, wire
 from davy.alarm import Alarms
 from davy.blackbox.log import Log
 from davy.clock import SECOND, Clock, SourceClock
-from davy.edge.config import Site, load
+from davy.edge.config import SYSTEM_TAGS, Site, load
+from davy.edge.faults import unheld_us
 from davy.edge.live import LATEST_EVERY_S, LiveFeed
 from davy.edge.recorder import Recorder, SignerPort
 from davy.edge.resume import Resumed, resume
-from davy.errors import DavyError, NotAllowed, Unreachable
-from davy.fact import Act, Config, Kind, Note, Transition, Verb
-from davy.people.matrix import allowed
+from davy.edge.room import Room
+from davy.edge.verbs import act_of, may, readings_of
+from davy.errors import DavyError, Unreachable
+from davy.fact import Config, Kind, Note, Transition
 from davy.quality import Judge
 from davy.reading import Flag, Readings, Status, concat
 from davy.source import KINDS
@@ -42,11 +44,16 @@ SWEEP_S = 0.1
 EPOCH_NS = 3600 * 1_000_000_000
 #: Sealed at once when so many wait, however short the time.
 SEAL_READINGS = 20_000
+#: Readings a replay may be ahead of the record.
+REPLAY_AHEAD = 200_000
 #: A transition that is not durable by then is a fault with a name (architecture.md 1).
 LOG_DEADLINE_NS = 1_000_000_000
 SEALED_DEADLINE_S = 5.0
 #: The wall clock may step this far against the monotonic one before it is a fact of its own (contracts.md 12).
 CLOCK_JUMP_US = SECOND
+#: A leaf that the centre has not held for so long is a fault.
+UNHELD_US = 60 * SECOND
+_MB = 1_000_000
 
 SIGNER_DEADLINE_S = 10.0
 #: Flags that hold an alarm back: only a person's sealed act sets them, never a device (contracts.md 5).
@@ -72,6 +79,7 @@ class Core:
         self.alarms = alarms
         self.outputs = outputs
         self.live = LiveFeed(site.tags, self._snapshot)
+        self.room = Room(site.data, site.config.keep_free * _MB, recorder, clock)
         self.readings_in = 0
         self.checkpoint: dict[str, Any] = {"size": 0, "time": 0, "held_size": 0, "held_time": 0, "exposure_us": None}
         self._inbox: list[Readings] = []
@@ -83,7 +91,8 @@ class Core:
         self._last_seal = pace.mono_ns()
         self._epoch_began = pace.mono_ns()
         self._undurable: list[tuple[int, Any]] = []  # (monotonic ns handed over, future)
-        self._faults = dict.fromkeys(("DAVY.DISK", "DAVY.LOG", "DAVY.SIGNER", "DAVY.HELD", "DAVY.DROPS"), 0.0)
+        self._faults = {tag.name: 0.0 for tag in SYSTEM_TAGS}
+        self._began = pace.now_us()
         self._dropped_seen = 0
         self._wall_minus_mono = clock.now_us() - clock.mono_ns() // 1000
 
@@ -98,6 +107,11 @@ class Core:
         elif not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_later(TICK_S, self.step)
+
+    async def has_room(self) -> None:
+        """Return once the record has kept up: a replayed file waits, where a device would not."""
+        while self.recorder.waiting_readings > REPLAY_AHEAD:
+            await self.pace.sleep_until(self.pace.mono_ns() + int(TICK_S * 1e9))
 
     def step(self) -> None:
         """Judge, alarm and act on everything that waits."""
@@ -128,7 +142,7 @@ class Core:
             return
         for output in self.outputs:
             output(transitions)
-        mono = self.clock.mono_ns()
+        mono = self.pace.mono_ns()
         for t in transitions:
             self._undurable.append((mono, self.recorder.put_event(Kind.transition, t)))
         self.live.transitions(transitions)
@@ -179,14 +193,16 @@ class Core:
     def _watch_faults(self, now: int, mono: int) -> None:
         """Davy's own faults become readings of its own tags, so the one alarm machine tells them."""
         self._undurable = [(at, f) for at, f in self._undurable if not f.done()]
-        faults = self.recorder.faults
-        held = self.checkpoint["exposure_us"]
+        faults, real = self.recorder.faults, self.pace.mono_ns()
+        # In a replay the leaves are as old as what is replayed, so how long they wait says nothing.
+        unheld = unheld_us(self.checkpoint, self._began, now) if self.clock is self.pace else None
         found = {
             "DAVY.DISK": faults.disk,
-            "DAVY.LOG": bool(self._undurable) and mono - self._undurable[0][0] > LOG_DEADLINE_NS,
+            "DAVY.LOG": bool(self._undurable) and real - self._undurable[0][0] > LOG_DEADLINE_NS,
             "DAVY.SIGNER": faults.signer,
-            "DAVY.HELD": held is not None and held > 60 * SECOND,
+            "DAVY.HELD": unheld is not None and unheld > UNHELD_US,
             "DAVY.DROPS": faults.dropped > self._dropped_seen,
+            "DAVY.ROOM": self.room.low,
         }
         self._dropped_seen = faults.dropped
         changed = {name: float(v) for name, v in found.items() if float(v) != self._faults[name]}
@@ -229,10 +245,8 @@ class Core:
         survive a restart; the alarm list tells).
         """
         now = self.clock.now_us()
-        act = Act(actor, role, verb, alarm, version, reason, until, now)
-        tag = self.site.tags[alarm >> 3]
-        if not allowed(Verb(verb), role, str(tag.alarm_class), "edge"):
-            raise NotAllowed(f"{role} may not do this to an alarm of class {tag.alarm_class}")
+        act = act_of(now, actor=actor, role=role, verb=verb, alarm=alarm, version=version, reason=reason, until=until)
+        may(act, self.alarms.view(alarm).alarm_class)
         transitions = self.alarms.act(act, now, self.clock.mono_ns())
         index = self.recorder.put_event(Kind.act, act)
         self._act(transitions)
@@ -270,24 +284,18 @@ class Core:
     def handlers(self) -> dict[str, wire.Handler]:
         """The verbs of run/core.sock."""
 
-        async def readings(columns: dict[str, bytes]) -> int:
-            n = len(columns["tag"]) // 4
-            now = self.clock.now_us()
-            self.ingest(
-                Readings(
-                    np.frombuffer(columns["tag"], "<u4"),
-                    np.frombuffer(columns["value"], "<f8"),
-                    np.frombuffer(columns["status"], "<u4"),
-                    np.frombuffer(columns["flags"], "<u4"),
-                    np.frombuffer(columns["source_time"], "<i8"),
-                    np.full(n, now, np.int64),
-                    self.site.origin,
-                    self.site.tags.version,
-                    self.clock.mono_ns(),
-                    self.recorder.boot,
-                )
+        async def readings(columns: Mapping[str, bytes]) -> int:
+            batch = readings_of(
+                columns,
+                self.site.tags,
+                self.clock.now_us(),
+                origin=self.site.origin,
+                tags_version=self.site.tags.version,
+                mono_ns=self.clock.mono_ns(),
+                boot_id=self.recorder.boot,
             )
-            return n
+            self.ingest(batch)
+            return len(batch)
 
         async def status() -> dict[str, Any]:
             return {
@@ -335,9 +343,13 @@ class SocketSigner(SignerPort):
 
 def recipients(path: Path) -> list[bytes]:
     """X25519 public keys that sealed bodies are wrapped to beside the box itself."""
-    with suppress(FileNotFoundError):
+    try:
         return [bytes.fromhex(json.loads(path.read_text())["recipient"])]
-    return []
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError, KeyError, TypeError) as error:  # a damaged file must not stop a site
+        log_line.error("recipients_unreadable", file=path.name, err=str(error))
+        return []
 
 
 def build(site: Site, clock: Clock, signer: SignerPort, outputs: list[Output], pace: Clock | None = None) -> Core:
@@ -386,7 +398,7 @@ async def run(folder: Path, clock: Clock, outputs: list[Output] | None = None) -
     uplink_file = site.run / "uplink.json"
 
     def read_uplink() -> None:
-        with suppress(FileNotFoundError, ValueError):
+        with suppress(OSError, ValueError, TypeError):
             core.held(json.loads(uplink_file.read_text()))
 
     recipients_before = recipients(site.secrets / "centre.json")
@@ -405,11 +417,13 @@ async def run(folder: Path, clock: Clock, outputs: list[Output] | None = None) -
                 kind = KINDS[config.kind]
                 tags = [t for t in site.tags.tags if t.link == name]
                 source = kind.make(name, config, tags, core.clock, (site.origin, site.tags.version, core.recorder.boot))
-                tasks.create_task(kind.run(source, core.ingest, core.clock), name=f"source {name}")
+                ready = core.has_room if config.kind == "replay" else None
+                tasks.create_task(kind.run(source, core.ingest, core.clock, ready), name=f"source {name}")
             tasks.create_task(_repeat(SWEEP_S, clock, core.sweep), name="sweep")
             tasks.create_task(_repeat(LATEST_EVERY_S, clock, core.live.flush), name="latest")
             tasks.create_task(_repeat(1.0, clock, read_uplink), name="held")
             tasks.create_task(_repeat(1.0, clock, watch_recipients), name="recipients")
+            tasks.create_task(core.room.watch(clock), name="room")
     finally:
         server.close()
         core.step()

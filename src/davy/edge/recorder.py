@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import structlog
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from davy.blackbox.log import Log
 from davy.blackbox.seal import Draft, Sealer
 from davy.clock import SECOND, Clock
-from davy.errors import DavyError
+from davy.edge.faults import Faults
+from davy.errors import BadRequest, DavyError
 from davy.fact import Epoch, ErasureClass, Kind, Note, Tags
 from davy.fact.codec import ReadingsEncoder
 from davy.fact.event import _Event as Event
@@ -34,7 +35,12 @@ GROUP_S = 0.02
 CHECKPOINT_NS = 100_000_000
 #: Readings kept while the disk refuses; beyond it the oldest go, counted and recorded as a gap.
 BACKLOG_READINGS = 4_000_000
+#: One commit takes no more of them, so a backlog neither holds up what follows nor needs room for all at once.
+GROUP_READINGS = 100_000
 RETRY_S = 0.5
+
+
+Answer = TypeVar("Answer")
 
 
 class SignerPort(Protocol):
@@ -50,19 +56,11 @@ class SignerPort(Protocol):
 @dataclass(slots=True)
 class _Work:
     kind: Kind
+    tags_version: int
     event: Event | None = None
     readings: Readings | None = None
     epoch: tuple[Any, str] | None = None  # (alarm snapshot, reason)
     durable: "Future[int]" = field(default_factory=Future)
-
-
-@dataclass(slots=True)
-class Faults:
-    """What keeps the record from being complete, for the core to turn into readings of its own tags."""
-
-    disk: bool = False
-    signer: bool = False
-    dropped: int = 0
 
 
 class Recorder:
@@ -90,6 +88,9 @@ class Recorder:
         self._condition = threading.Condition()
         self._queue: deque[_Work] = deque()
         self._queued_readings = 0
+        self._committing = 0  # works at the head of the queue that the thread is writing just now
+        self._most = 0  # works in the next group, 0: as many as fit
+        self._asked: deque[tuple[Callable[[Log], Any], Future[Any]]] = deque()
         self._stopping = False
         self._unreported_drops = (0, 0, 0)  # readings, first and last server_time
         self._checkpoint_due = False
@@ -100,18 +101,22 @@ class Recorder:
         self._thread.start()
 
     def stop(self, timeout_s: float = 10.0) -> None:
-        """Make everything put so far durable and signed, then end the thread."""
+        """Make everything put so far durable and signed, then end the thread.
+
+        Where the disk refuses, what waits is given up; it was never acknowledged.
+        """
         with self._condition:
             self._stopping = True
             self._condition.notify()
         self._thread.join(timeout_s)
 
     def put_event(self, kind: Kind, event: Event) -> "Future[int]":
-        return self._put(_Work(kind, event=event))
+        """Record an event. Its future cannot be cancelled: what was put will be written, whoever still waits."""
+        return self._put(_Work(kind, self.tags_version, event=event))
 
     def put_epoch(self, snapshot: Any, reason: str) -> "Future[int]":
         """Begin a new key epoch here; `snapshot` is the alarm state after everything put before."""
-        return self._put(_Work(Kind.epoch, epoch=(snapshot, reason)))
+        return self._put(_Work(Kind.epoch, self.tags_version, epoch=(snapshot, reason)))
 
     def put_tags(self, tags: TagTable, refs: NDArray[np.float64] | None) -> "Future[int]":
         """Record the tag table; readings put after this are coded against `refs` (float64[size] or None)."""
@@ -124,18 +129,38 @@ class Recorder:
         """Record judged readings; cut into leaves of at most LEAF_READINGS."""
         readings = replace(readings, tags_version=self.tags_version)
         for start in range(0, len(readings), LEAF_READINGS):
-            self._put(_Work(Kind.readings, readings=readings.take(slice(start, start + LEAF_READINGS))))
+            part = readings.take(slice(start, start + LEAF_READINGS))
+            self._put(_Work(Kind.readings, self.tags_version, readings=part))
+
+    def put_first(self, kind: Kind, event: Event) -> "Future[int]":
+        """As `put_event`, but before everything that still waits: for what makes room for the rest."""
+        work = _Work(kind, self.tags_version, event=event)
+        work.durable.set_running_or_notify_cancel()
+        with self._condition:
+            self._queue.insert(max(self._committing, 1 if self._sealer is None else 0), work)
+            self._condition.notify()
+        return work.durable
+
+    def ask(self, question: Callable[[Log], Answer]) -> "Future[Answer]":
+        """Run `question` with the log in the thread that owns it, between two groups."""
+        answer: Future[Answer] = Future()
+        answer.set_running_or_notify_cancel()
+        with self._condition:
+            self._asked.append((question, answer))
+            self._condition.notify()
+        return answer
 
     @property
     def backlog(self) -> int:
         """Works waiting to be made durable."""
         return len(self._queue)
 
-    def oldest_wait(self) -> bool:
-        """Whether something is waiting now."""
-        return bool(self._queue)
+    @property
+    def waiting_readings(self) -> int:
+        return self._queued_readings
 
     def _put(self, work: _Work) -> "Future[int]":
+        work.durable.set_running_or_notify_cancel()
         with self._condition:
             self._queue.append(work)
             if work.readings is not None:
@@ -146,7 +171,10 @@ class Recorder:
         return work.durable
 
     def _drop_oldest(self) -> None:
-        at = next(i for i, w in enumerate(self._queue) if w.readings is not None)
+        queue = enumerate(self._queue)
+        at = next((i for i, w in queue if i >= self._committing and w.readings is not None), None)
+        if at is None:
+            return  # all of it is being written
         gone = self._queue[at].readings
         del self._queue[at]
         assert gone is not None
@@ -164,67 +192,113 @@ class Recorder:
     def _run(self) -> None:
         while True:
             with self._condition:
-                while not self._queue and not self._stopping:
+                while not (self._queue or self._asked or self._stopping):
                     if not self._condition.wait(GROUP_S if self._checkpoint_due else None) and self._checkpoint_due:
                         break
                 if self._stopping and not self._queue:
                     break
                 if self._queue and not self._stopping:
                     self._condition.wait_for(lambda: self._stopping, GROUP_S)
-                group = list(self._queue)
+                group = self._next_group()
+            self._answer()
             if group and not self._commit(group):
                 with self._condition:
                     if self._stopping:
-                        break  # the disk refuses and we are told to go; what waited was never acknowledged
+                        break
                     self._condition.wait_for(lambda: self._stopping, RETRY_S)
             self._checkpoint(force=False)
         self._checkpoint(force=True)
 
+    def _answer(self) -> None:
+        while self._asked:
+            question, answer = self._asked.popleft()
+            try:
+                answer.set_result(question(self.log))
+            except Exception as error:  # noqa: BLE001  (whoever asked is told, and judges)
+                answer.set_exception(error)
+
+    def _next_group(self) -> list[_Work]:
+        """The works to write now, oldest first; they stay in the queue until they are durable."""
+        group: list[_Work] = []
+        readings = 0
+        for work in self._queue:
+            readings += len(work.readings) if work.readings is not None else 0
+            if group and (readings > GROUP_READINGS or len(group) == self._most):
+                break
+            group.append(work)
+        self._committing = len(group)
+        return group
+
     def _commit(self, group: list[_Work]) -> bool:
         """Seal and append; on success the works leave the queue and their futures are set."""
+        before = self._sealer, self._encoder, self.epoch  # a group that fails is sealed again from its beginning
+        gap, gap_drops = self._gap(group[0].tags_version)
+        works = ([gap] if gap else []) + group
+        first = self.log.size
         try:
-            sealed: list[tuple[bytes, bytes | None, ErasureClass]] = []
-            first: dict[int, int] = {}
-            seq = self.log.size
-            gap, gap_drops = self._gap()
-            for work in ([gap] if gap else []) + group:
-                draft = self._draft(work)
-                assert self._sealer is not None, "the first work of a recorder is an epoch"
-                leaf, chunk = self._sealer.seal(draft, seq)
-                first[id(work)] = seq
-                sealed.append((leaf, chunk, ErasureClass(draft.erasure)))
-                seq += 1
+            sealed = [self._seal(work, seq) for seq, work in enumerate(works, first)]
             self.log.append(sealed, self.clock.now_us() // (3600 * SECOND))
-        except OSError as error:  # Full, and a disk that is read-only or failing: kept, and tried again
-            if not self.faults.disk:
-                log_line.error("log_append_failed", reason=getattr(error, "reason", "disk"), err=str(error))
-            self.faults.disk = True
-            return False
-        except DavyError as error:  # the signer would not give an epoch: try again, the works are kept
-            if not self.faults.signer:
-                log_line.error("log_append_failed", reason=error.reason, err=str(error))
-            self.faults.signer = True
-            return False
-        self.faults.disk = False
-        with self._condition:
-            kept = set(map(id, group))
-            self._queue = deque(w for w in self._queue if id(w) not in kept)
-            self._queued_readings = sum(len(w.readings) for w in self._queue if w.readings is not None)
-            if gap:
-                count, start, end = self._unreported_drops
-                self._unreported_drops = (count - gap_drops, start, end)
-        self._checkpoint_due = True
-        for work in group:
-            work.durable.set_result(first[id(work)])
-        return True
+        except (OSError, DavyError) as error:  # the disk, or the signer would not give an epoch: kept, and tried again
+            self._sealer, self._encoder, self.epoch = before
+            self.faults.failed("append", error)
+            self._most = max(1, len(group) // 2)  # a part may fit where the whole does not
+        except Exception as error:  # the outermost edge: one leaf that cannot be made must not end the record
+            self._sealer, self._encoder, self.epoch = before
+            log_line.exception("leaf_not_made", works=len(group), err=repr(error))
+            self._find_bad_work(group, error)
+        else:
+            self._durable(group, gap_drops)
+            for seq, work in enumerate(works, first):
+                work.durable.set_result(seq)
+            return True
+        self._committing = 0
+        return False
 
-    def _gap(self) -> tuple[_Work | None, int]:
+    def _durable(self, group: list[_Work], gap_drops: int) -> None:
+        self.faults.went("append")
+        if self.log.trouble:
+            self.faults.failed("bundles", self.log.trouble)
+        else:
+            self.faults.went("bundles")
+        with self._condition:
+            for work in group:
+                self._queue.popleft()
+                self._queued_readings -= len(work.readings) if work.readings is not None else 0
+            self._committing = 0
+            self._most = 0
+            count, start, end = self._unreported_drops
+            self._unreported_drops = (count - gap_drops, start, end)
+        self._checkpoint_due = True
+
+    def _find_bad_work(self, group: list[_Work], error: Exception) -> None:
+        """Narrow down what cannot be recorded; put a gap leaf in its place."""
+        if len(group) > 1:
+            self._most = max(1, len(group) // 2)
+            return
+        if group[0].epoch is not None:
+            return  # nothing can be sealed without it: try again
+        detail = {"kind": int(group[0].kind), "why": repr(error)[:500]}
+        note = Note("not_recorded", detail, self.clock.now_us())
+        with self._condition:
+            self._queue[0] = _Work(Kind.gap, group[0].tags_version, event=note)
+            self._queued_readings -= len(group[0].readings) if group[0].readings is not None else 0
+            self._most = 0
+        group[0].durable.set_exception(BadRequest(f"it cannot be recorded: {error!r}"))
+
+    def _gap(self, tags_version: int) -> tuple[_Work | None, int]:
         with self._condition:
             count, start, end = self._unreported_drops
         if not count or self._sealer is None:
             return None, 0
         detail = {"readings": count, "from": start, "to": end}
-        return _Work(Kind.gap, event=Note("readings_dropped", detail, self.clock.now_us())), count
+        note = Note("readings_dropped", detail, self.clock.now_us())
+        return _Work(Kind.gap, tags_version, event=note), count
+
+    def _seal(self, work: _Work, seq: int) -> tuple[bytes, bytes | None, ErasureClass]:
+        draft = self._draft(work)
+        assert self._sealer is not None, "the first work of a recorder is an epoch"
+        leaf, chunk = self._sealer.seal(draft, seq)
+        return leaf, chunk, ErasureClass(draft.erasure)
 
     def _draft(self, work: _Work) -> Draft:
         now, mono = self.clock.now_us(), self.clock.mono_ns()
@@ -244,23 +318,23 @@ class Recorder:
             )
         event = work.event
         if work.epoch is not None:
-            event = self._begin_epoch(*work.epoch, now)
+            event = self._begin_epoch(*work.epoch, work.tags_version, now)
         assert event is not None
         if isinstance(event, Tags):
             self._encoder = ReadingsEncoder(np.frombuffer(event.refs, "<f8") if event.refs else None)
         body = event.encode()
         when = int(getattr(event, "time", now))
         return Draft(
-            kind=work.kind, t0=when, t1=when, mono=mono, n=1, tags_version=self.tags_version,
+            kind=work.kind, t0=when, t1=when, mono=mono, n=1, tags_version=work.tags_version,
             blocks=[memoryview(body)], encoded=body, erasure=ErasureClass.event,
         )  # fmt: skip
 
-    def _begin_epoch(self, snapshot: Any, reason: str, now: int) -> Epoch:
+    def _begin_epoch(self, snapshot: Any, reason: str, tags_version: int, now: int) -> Epoch:
         number = self.epoch + 1
         keys, wraps_hash = self.signer.epoch(number)
         self.epoch = number
         self._sealer = Sealer(self.log.origin, self.boot, number, keys)
-        return Epoch(number, wraps_hash, snapshot, self.tags_version, now, reason)
+        return Epoch(number, wraps_hash, snapshot, tags_version, now, reason)
 
     def _checkpoint(self, force: bool) -> None:
         now = self.pace.mono_ns()
@@ -269,13 +343,11 @@ class Recorder:
         try:
             size, root = self.log.size, self.log.root()
             self.log.publish(self.signer.sign(self.log.origin, size, root), size)
-        except DavyError as error:
-            if not self.faults.signer:
-                log_line.error("checkpoint_failed", reason=error.reason, err=str(error))
-            self.faults.signer = True
+        except (OSError, DavyError) as error:
+            self.faults.failed("checkpoint", error)
             self._last_checkpoint_ns = now + 1_000_000_000 - CHECKPOINT_NS  # once a second until it signs again
             return
-        self.faults.signer = False
+        self.faults.went("checkpoint")
         self._checkpoint_due = False
         self._last_checkpoint_ns = now
         self.on_checkpoint(size)

@@ -10,6 +10,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
@@ -119,9 +120,9 @@ class TagFile:
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
     """(line, cells) of every line that is not empty; the header first."""
     if path.suffix.lower() == ".xlsx":
-        sheet = openpyxl.load_workbook(path, read_only=True, data_only=True).active
-        cells = sheet.iter_rows(values_only=True) if sheet is not None else ()
-        rows = [(i, ["" if c is None else _plain(c) for c in row]) for i, row in enumerate(cells, 1)]
+        with closing(openpyxl.load_workbook(path, read_only=True, data_only=True)) as book:
+            cells = book.active.iter_rows(values_only=True) if book.active is not None else ()
+            rows = [(i, ["" if c is None else _plain(c) for c in row]) for i, row in enumerate(cells, 1)]
     else:
         reader = csv.reader(io.StringIO(path.read_text(encoding="utf-8-sig"), newline=""), strict=True)
         rows = [(reader.line_num, row) for row in reader]
