@@ -42,6 +42,8 @@ TICK_S = 0.01
 TICK_READINGS = 500
 SWEEP_S = 0.1
 EPOCH_NS = 3600 * 1_000_000_000
+#: After a start there is nothing to code readings against; by then enough has been seen (ADR 0003).
+LEARN_NS = 30 * 1_000_000_000
 #: Sealed at once when so many wait, however short the time.
 SEAL_READINGS = 20_000
 #: Readings a replay may be ahead of the record.
@@ -90,6 +92,7 @@ class Core:
         self._seal_every_ns = int(site.config.seal_every) * 1000
         self._last_seal = pace.mono_ns()
         self._epoch_began = pace.mono_ns()
+        self._learnt: int | None = None
         self._undurable: list[tuple[int, Any]] = []  # (monotonic ns handed over, future)
         self._faults = {tag.name: 0.0 for tag in SYSTEM_TAGS}
         self._began = pace.now_us()
@@ -174,12 +177,21 @@ class Core:
         self._watch_faults(now, mono)
         if self.pace.mono_ns() - self._epoch_began >= EPOCH_NS:
             self.begin_epoch("hour")
+        if self._learnt is not None and self.pace.mono_ns() >= self._learnt:
+            self._learnt = None
+            self.seal()
+            self._put_tags()
 
     def begin_epoch(self, reason: str) -> None:
         """New keys from here on; the leaf carries the whole alarm state."""
         self.seal()
         self._epoch_began = self.pace.mono_ns()
         self.recorder.put_epoch(self.alarms.snapshot(), reason)
+        self._put_tags()
+        self._learnt = self._epoch_began + LEARN_NS if reason == "start" else None
+
+    def _put_tags(self) -> None:
+        """The tag table, with the newest values as references for what is sealed after it."""
         value = self.live.latest.value
         self.recorder.put_tags(self.site.tags, value.copy() if np.isfinite(value).any() else None)
 

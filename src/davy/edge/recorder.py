@@ -119,7 +119,10 @@ class Recorder:
         return self._put(_Work(Kind.epoch, self.tags_version, epoch=(snapshot, reason)))
 
     def put_tags(self, tags: TagTable, refs: NDArray[np.float64] | None) -> "Future[int]":
-        """Record the tag table; readings put after this are coded against `refs` (float64[size] or None)."""
+        """Record the tag table; readings put after this are coded against `refs` (float64[size] or None).
+
+        The leaf holds them moved by a digit here and there, to what the encoder has learnt of each tag.
+        """
         self.tags_version += 1
         plain = [t.plain() for t in tags.tags]
         data = b"" if refs is None else refs.astype("<f8").tobytes()
@@ -321,13 +324,22 @@ class Recorder:
             event = self._begin_epoch(*work.epoch, work.tags_version, now)
         assert event is not None
         if isinstance(event, Tags):
-            self._encoder = ReadingsEncoder(np.frombuffer(event.refs, "<f8") if event.refs else None)
+            event = self._begin_table(event)
         body = event.encode()
         when = int(getattr(event, "time", now))
         return Draft(
             kind=work.kind, t0=when, t1=when, mono=mono, n=1, tags_version=work.tags_version,
             blocks=[memoryview(body)], encoded=body, erasure=ErasureClass.event,
         )  # fmt: skip
+
+    def _begin_table(self, table: Tags) -> Tags:
+        """Readings are coded against this table from here on."""
+        if not table.refs:
+            self._encoder = ReadingsEncoder(None)
+            return table
+        refs = self._encoder.references(np.frombuffer(table.refs, "<f8"))
+        self._encoder = ReadingsEncoder(refs)
+        return replace(table, refs=refs.astype("<f8").tobytes())
 
     def _begin_epoch(self, snapshot: Any, reason: str, tags_version: int, now: int) -> Epoch:
         number = self.epoch + 1
