@@ -3,6 +3,7 @@
 import asyncio
 import math
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,10 @@ from davy.cli.blackbox import Contents
 from davy.clock import SECOND, SimulatedClock
 from davy.edge.config import SYSTEM_TAGS, Site, SiteConfig
 from davy.edge.core import Core, build
+from davy.errors import DavyError
 from davy.fact import Epoch, Kind, Leaf, Tags, Transition, decode_leaf
 from davy.fact.codec import decode_readings
-from davy.fact.event import BODY
+from davy.fact.event import BODY, State
 from davy.fact.memory import References
 from davy.reading import Class, Hazard, Readings, Status, Tag, TagTable
 
@@ -33,7 +35,8 @@ INSTRUMENTS = (
     Tag(uid="t:level", index=LEVEL, name="T101.LEVEL", link="plc", unit="%", hazard=Hazard.both, priority=2,
         range_low=0.0, range_high=100.0, low=15.0, high=85.0, high_high=90.0),
     Tag(uid="t:gas", index=GAS, name="AT-07.CH4", link="plc", unit="%LEL", hazard=Hazard.high, priority=1,
-        alarm_class=Class.statutory, range_low=0.0, range_high=100.0, high=25.0, high_high=50.0, stale_after=3 * SECOND),
+        alarm_class=Class.statutory, range_low=0.0, range_high=100.0, high=25.0, high_high=50.0,
+        stale_after=3 * SECOND),
     Tag(uid="t:flow", index=FLOW, name="F1", link="plc", unit="m3/h"),
 )  # fmt: skip
 
@@ -110,6 +113,13 @@ class Entry:
         return self.leaf.kind
 
 
+def _content(leaf: Leaf, chunk: bytes | None, key: bytes, origin: str, refs: dict[int, References]) -> Any:
+    plain = open_chunk(leaf, chunk, key, origin)
+    if leaf.kind == Kind.readings:
+        return decode_readings(plain, refs[leaf.tags_version], tags_version=leaf.tags_version)
+    return BODY[leaf.kind].decode(plain)
+
+
 def entries(place: Site, log: Any = None, keys: Callable[[int], bytes] | None = None) -> list[Entry]:
     """Every leaf of a log, opened. log: of another holder of it; keys: theirs. The log must not be being written."""
     ring = Keyring(place.data / "keyring", place.origin, read_box_key(place.secrets))
@@ -118,16 +128,11 @@ def entries(place: Site, log: Any = None, keys: Callable[[int], bytes] | None = 
     out = []
     for data in opened.leaves(0, opened.size):
         leaf = decode_leaf(data)
-        chunk = opened.body(leaf.seq, leaf)
         content: Any = None
-        if chunk is not None:
-            plain = open_chunk(leaf, chunk, (keys or ring.key)(leaf.key_id), place.origin)
-            if leaf.kind == Kind.readings:
-                content = decode_readings(plain, refs[leaf.tags_version], tags_version=leaf.tags_version)
-            elif leaf.kind == Kind.act or leaf.kind in BODY:
-                content = BODY[leaf.kind].decode(plain)
-            if isinstance(content, Tags):
-                refs[content.version] = References(np.frombuffer(content.refs, "<f8") if content.refs else None)
+        with suppress(DavyError):
+            content = _content(leaf, opened.body(leaf.seq, leaf), (keys or ring.key)(leaf.key_id), place.origin, refs)
+        if isinstance(content, Tags):
+            refs[content.version] = References(np.frombuffer(content.refs, "<f8") if content.refs else None)
         out.append(Entry(leaf, content))
     if log is None:
         opened.close()
@@ -169,6 +174,18 @@ class Box:
             self.clock.advance(step)
             self.core.sweep()
 
+    async def lives(self, us: int, step: int = SECOND // 10) -> None:
+        """As `passes`, with a recorder that keeps up."""
+        for _ in range(math.ceil(us / step)):
+            self.passes(step, step)
+            await self.until(lambda: not self.core.recorder.backlog, "the log")
+
+    def ailing(self) -> set[str]:
+        """Davy's own tags that are in alarm."""
+        active = [v.tag for v in self.core.alarms.standing() if v.state & State.active]
+        names = (self.site.tags[tag].name for tag in active)
+        return {name for name in names if name.startswith("DAVY.")}
+
     async def act(self, verb: int, alarm: int, version: int | None = None, role: str = "operator", **more: Any) -> int:
         seen = self.core.alarms.view(alarm).version if version is None else version
         answer = await self.core.act(PERSON, role, verb, alarm, seen, **more)
@@ -184,18 +201,13 @@ class Box:
 
     async def durable(self) -> None:
         """Seal, and wait until all of it is in the log and signed."""
+        recorder = self.core.recorder
         self.core.seal()
+        await self.until(lambda: not recorder.backlog, "the log")
         self.clock.advance(SECOND)  # the pace of checkpoints
-
-        def done() -> bool:
-            recorder = self.core.recorder
-            return (
-                not recorder.backlog
-                and recorder.log.published is not None
-                and recorder.log.published.size == recorder.log.size
-            )
-
-        await self.until(done, "the log")
+        await self.until(
+            lambda: recorder.log.published and recorder.log.published.size == recorder.log.size, "a signature"
+        )
 
     def stop(self) -> None:
         """As `davy edge run` does when it is told to go."""

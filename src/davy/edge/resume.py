@@ -12,7 +12,7 @@ import structlog
 from davy.alarm import Alarms
 from davy.blackbox.log import Log
 from davy.blackbox.seal import open_chunk
-from davy.errors import Corrupt, DavyError
+from davy.errors import DavyError
 from davy.fact import Epoch, Kind, Leaf, Transition, decode_leaf
 from davy.reading import TagTable
 
@@ -63,7 +63,4 @@ def _fold(log: Log, tags: TagTable, key: Callable[[int], bytes]) -> Alarms:
 
 
 def _body(log: Log, leaf: Leaf, key: Callable[[int], bytes]) -> bytes:
-    chunk = log.body(leaf.seq, leaf)
-    if chunk is None:
-        raise Corrupt(f"leaf {leaf.seq}: its body is not here")
-    return open_chunk(leaf, chunk, key(leaf.key_id), log.origin)
+    return open_chunk(leaf, log.body(leaf.seq, leaf), key(leaf.key_id), log.origin)

@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from sites import FLOW, GAS, LEVEL, NOW, batch, table
 
 from davy.clock import SimulatedClock
 from davy.edge import live
 from davy.edge.live import LiveFeed
 from davy.fact import Transition
 from davy.reading import Flag, concat
+from sites import FLOW, GAS, LEVEL, NOW, batch, table
 
 CLOCK = SimulatedClock(NOW)
 

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from sites import FLOW, GAS, LEVEL, NOW, Here, batch, entries, fsck, site
 
 from davy.blackbox.fs import Fs
 from davy.blackbox.log import Log
@@ -21,18 +20,19 @@ from davy.edge.recorder import Recorder
 from davy.errors import BadRequest, Inconsistent, Unreachable
 from davy.fact import Kind, Note
 from davy.reading import concat
+from sites import FLOW, GAS, LEVEL, NOW, Here, batch, entries, fsck, site
 
 
 class Disk(Fs):
-    """Refuses to write with `error` while it is set; `most`: bytes one write may have."""
+    """Refuses with `error`, while it is set, every write of more than `most` bytes."""
 
     def __init__(self) -> None:
         self.error = 0
-        self.most = 1 << 30
+        self.most = 0
         self.refused = 0
 
     def write(self, fd: int, data: bytes) -> None:
-        if self.error and len(data) > self.most or self.error and self.most == 1 << 30:
+        if self.error and len(data) > self.most:
             self.refused += 1
             os.write(fd, bytes(data)[: len(data) // 2])
             raise OSError(self.error, os.strerror(self.error))
