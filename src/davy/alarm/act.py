@@ -7,13 +7,13 @@ from typing import NamedTuple
 
 from davy.alarm.fold import AlarmView
 from davy.alarm.rule import STATUTORY
-from davy.clock import SECOND
 from davy.errors import BadRequest, NotAllowed, StaleVersion
 from davy.fact.event import Act, Cause, Verb
 
+HOUR = 3_600_000_000  # us
 #: [D] A shelving without a stated end lasts 8 h, one shift; none may be asked for beyond 24 h.
-SHELVE_DEFAULT = 8 * 3600 * SECOND
-SHELVE_MAX = 24 * 3600 * SECOND
+SHELVE_DEFAULT = 8 * HOUR
+SHELVE_MAX = 24 * HOUR
 
 
 class Rights(NamedTuple):
@@ -65,6 +65,6 @@ def check(act: Act, view: AlarmView, alarm_class: int, now_us: int) -> tuple[Cau
 def _shelved_until(act: Act, now_us: int) -> int:
     until = act.until or now_us + SHELVE_DEFAULT
     if not now_us < until <= now_us + SHELVE_MAX:
-        hours = (until - now_us) / 3600 / SECOND
-        raise BadRequest(f"shelve: expected an end within {SHELVE_MAX // 3600 // SECOND} h from now, got {hours:.1f} h")
+        asked = (until - now_us) / HOUR
+        raise BadRequest(f"shelve: expected an end within {SHELVE_MAX // HOUR} h from now, got {asked:.1f} h")
     return until

@@ -125,7 +125,7 @@ class Alarm:
             delay = self.delays[index]
             if delay is None:
                 delay = self.delays[index] = self._begin(index, length, seen, now, wall)
-            if delay.due > now and delay.wall > wall:
+            if delay.due > now:  # one that is over by the wall clock alone was ended by `expire` before
                 return level
             self.delays[index] = None
         return max(level, points[index].level) if on else min(level, points[index - 1].level if index else 0)
@@ -134,9 +134,8 @@ class Alarm:
         since = self._resumed.pop(index, None) if self._resumed else None
         if since is None:
             return Delay(now + length, wall, NEVER, seen)
-        # Interrupted by a restart: what the wall clock says has passed counts, but never more than the whole.
-        passed = min(max(0, wall - since), length)
-        return Delay(now + length - passed, since, since + length, seen)
+        # Interrupted by a restart: the time that passed by the wall clock counts.
+        return Delay(now + length - max(0, wall - since), since, since + length, seen)
 
     def _cancel(self, index: int) -> None:
         self.delays[index] = None

@@ -163,8 +163,3 @@ class Fold:
     def agrees(self, snapshot: Any) -> bool:
         """Whether this fold is the one `Alarms.snapshot` holds, bit for bit (NaN included)."""
         return cbor2.dumps(self.snapshot(), canonical=True) == cbor2.dumps(snapshot["alarms"], canonical=True)
-
-
-def is_silenced(state: int) -> bool:
-    """Whether no annunciator should sound for it: shelved, suppressed or out of service."""
-    return bool(state & states.SILENCED)

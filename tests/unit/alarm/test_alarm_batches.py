@@ -91,6 +91,17 @@ def test_cutting_a_stream_into_batches_changes_nothing(seed):
     assert run(sorted(rng.choice(n, 30, replace=False))) == one_by_one
 
 
+def test_a_single_crossing_is_found_wherever_it_stands_in_a_long_batch_of_one_tag():
+    n = 1_300
+    for at in (*range(200), *range(1_140, 1_170), n - 2, n - 1):
+        site = Site(Tag("u0", 0, "T", high=LIMIT))
+        value = np.zeros(n)
+        value[[at - 40, at]] = 2.0  # the first brings the rest into view
+        out = site.alarms.judge(readings([0] * n, value, time=START + np.arange(n)), START, 0)
+        raised = [t.source_time - START for t in out if t.cause == Cause.activated]
+        assert raised == sorted({(at - 40) % n, at})
+
+
 def test_live_and_historical_readings_in_one_batch_go_each_their_way():
     site = Site(Tag("u0", 0, "T", high=LIMIT))
     flags = [0, Flag.historical, 0, Flag.historical]

@@ -98,6 +98,19 @@ def test_an_interrupted_delay_ends_at_the_earlier_of_wall_and_monotonic_time(sit
     assert s.alarms.tick(s.us - 10**9, s.mono + 50 * 10**9)[0].cause == Cause.activated
 
 
+def test_what_a_restart_interrupted_ends_when_the_wall_clock_is_put_right(site):
+    s = site(high=20.0, on_delay=60 * SECOND)
+    s.reads(25, at=0)
+    s.act(Verb.timed_shelve, until=s.us + 600 * SECOND)
+    s.restart()
+    s.reads(25, at=10)
+    mono = s.mono
+    assert [t.cause for t in s.alarms.tick(s.us + 50 * SECOND - 1, mono)] == []
+    assert [t.cause for t in s.alarms.tick(s.us + 50 * SECOND, mono)] == [Cause.activated]
+    assert [t.cause for t in s.alarms.tick(s.us + 590 * SECOND - 1, mono)] == []
+    assert [t.cause for t in s.alarms.tick(s.us + 590 * SECOND, mono)] == [Cause.shelving_expired]
+
+
 def test_an_alarm_no_longer_configured_returns_by_itself_and_says_why(site):
     s = site(high=20.0, hazard=Hazard.high)
     s.reads(101, flags=Flag.over_range)
@@ -124,6 +137,24 @@ def test_transitions_after_the_snapshot_are_folded_in(site):
     assert s.reads(1, at=2) == ["returned"]
 
 
+def test_a_delay_of_the_snapshot_that_ended_before_the_stop_is_not_told_twice(site):
+    s = site(high=20.0, on_delay=10 * SECOND)
+    s.reads(25, at=0)
+    snapshot = s.alarms.snapshot()
+    s.tick(10)
+    s.alarms = Alarms.restore(s.tags, snapshot)
+    s.alarms.apply(s.log[-1])
+    assert s.reads(25, at=11) == []
+    assert s.tick(60) == []
+    assert (s.letter(), s.view().activation) == ("B", 1)
+    assert s.reads(1) == ["returned"]
+    for t in (s.log[0], s.log[-1]):
+        s.alarms = Alarms.restore(s.tags, snapshot)
+        s.alarms.apply(t)
+        s.alarms.apply(s.log[-1])
+        assert s.reads(25, at=70) == [], "a delay begins anew after the alarm went and returned"
+
+
 def test_a_fold_says_what_does_not_follow(site):
     s = site(high=20.0)
     s.reads(25)
@@ -136,6 +167,7 @@ def test_a_fold_says_what_does_not_follow(site):
         assert fold.problem(t) is None
         assert fold.apply(t)
     assert not fold.apply(second)
+    assert not fold.apply(third)
     assert fold.standing() == []
     assert "expected version 4" in (fold.problem(first) or "")
     third.version, third.state_before = 4, int(State.active)

@@ -132,6 +132,18 @@ def test_an_off_delay_expires_with_no_new_reading_and_is_cancelled_inside_the_de
     assert s.tick(41) == ["returned"]
 
 
+def test_both_levels_let_go_together_when_their_off_delays_end_together(site):
+    s = site(high=20.0, high_high=50.0, off_delay=10 * SECOND)
+    s.reads(60, at=0)
+    s.reads(1, at=1)
+    assert s.tick(11) == ["returned"]
+    s.reads(60, at=20)
+    s.reads(30, at=21)
+    s.reads(1, at=25)
+    assert s.tick(31) == ["eased"]
+    assert s.tick(35) == ["returned"]
+
+
 def test_a_wall_clock_that_jumps_does_not_touch_a_running_delay(site):
     s = site(high=20.0, on_delay=3 * SECOND)
     s.reads(25, at=0)
