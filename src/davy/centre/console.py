@@ -20,7 +20,7 @@ def build(centre: Centre, clock: Clock) -> FastAPI:
         run=centre.run,
         host=centre.config.console.host,
         port=centre.config.console.port,
-        name={**centre.config.title} or {"en": centre.config.name},
+        name={str(k): v for k, v in centre.config.title.items()} or {"en": centre.config.name},
     )
     return console.build(config, clock)
 

@@ -47,6 +47,7 @@ class Guard:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         read, started = 0, False
+        told = dict(scope["headers"]).get(b"content-length", b"0")
 
         async def counted() -> Message:
             nonlocal read
@@ -70,6 +71,8 @@ class Guard:
             await send(message)
 
         try:
+            if told.isdigit() and int(told) > MOST_BODY:
+                raise TooLarge
             await self._app(scope, counted, dressed)
         except TooLarge:
             if not started:

@@ -95,13 +95,13 @@ def _holes(buckets: Buckets) -> list[tuple[int, int, bool]]:
     """[start, end) of the stretches of empty buckets, and whether each is a gap.
 
     A slow point leaves buckets empty between its readings; a hole is a gap when it is at least twice
-    as long as those.
+    as long as those, at an end of the window as long.
     """
     filled = np.flatnonzero(buckets.count > 0)
     usual = int(np.median(np.diff(filled))) if len(filled) > 2 else 1
-    ends = {0, len(buckets)}
+    inside, at_end = max(1, 2 * (usual - 1)), usual
     return [
-        (start, end, (end - start >= max(1, 2 * (usual - 1))) or bool(ends & {start, end}))
+        (start, end, end - start >= (at_end if start == 0 or end == len(buckets) else inside))
         for start, end in runs(buckets.count == 0)
     ]
 

@@ -5,6 +5,7 @@ import base64
 import json
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -18,6 +19,14 @@ FLAGS = (
     "--no-default-browser-check", "--lang=en", "--remote-debugging-pipe",
 )  # fmt: skip
 DEADLINE_S = 20.0
+#: The browser reads commands from descriptor 3 and answers on 4; both are first moved out of the way.
+LAUNCH = """
+import fcntl, os, sys
+reads, writes = (fcntl.fcntl(int(n), fcntl.F_DUPFD, 10) for n in sys.argv[1:3])
+os.dup2(reads, 3)
+os.dup2(writes, 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def find() -> str | None:
@@ -74,7 +83,8 @@ class Page:
 
     async def key(self, key: str) -> None:
         for kind in ("keyDown", "keyUp"):
-            await self.send("Input.dispatchKeyEvent", type=kind, key=key, text=key if kind == "keyDown" else "")
+            typed = {"text": key} if kind == "keyDown" and len(key) == 1 else {}
+            await self.send("Input.dispatchKeyEvent", type=kind, key=key, **typed)
 
     async def screen(self, width: int, height: int, scheme: str = "light") -> None:
         await self.send(
@@ -90,7 +100,7 @@ class Page:
 
     async def shot(self, path: Path) -> None:
         answer = await self.send("Page.captureScreenshot", format="png")
-        path.write_bytes(base64.b64decode(answer["data"]))
+        await asyncio.to_thread(path.write_bytes, base64.b64decode(answer["data"]))
 
     def heard(self, method: str, params: dict[str, Any]) -> None:
         if method == "Page.loadEventFired":
@@ -147,10 +157,8 @@ async def started(executable: str) -> AsyncIterator[Chromium]:
     to_read, to_write = os.pipe()
     from_read, from_write = os.pipe()
     profile = tempfile.mkdtemp(prefix="davy-chromium-")
-    # The browser reads commands from descriptor 3 and answers on 4.
-    shell = f'exec "$0" "$@" 3<&{to_read} 4>&{from_write}'
     process = await asyncio.create_subprocess_exec(
-        "sh", "-c", shell, executable, *FLAGS, f"--user-data-dir={profile}",
+        sys.executable, "-c", LAUNCH, str(to_read), str(from_write), executable, *FLAGS, f"--user-data-dir={profile}",
         pass_fds=(to_read, from_write), stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL,
     )  # fmt: skip
     os.close(to_read)

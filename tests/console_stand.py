@@ -17,7 +17,7 @@ from davy import wire
 from davy.alarm import state as states
 from davy.alarm.fold import AlarmView, Fold
 from davy.clock import SECOND, SystemClock
-from davy.errors import StaleVersion, UnknownTarget
+from davy.errors import StaleVersion, UnknownTarget, Unreachable
 from davy.fact.event import AlarmType, Cause, State, Transition, Verb
 from davy.reading import Class, Flag, Hazard, Status, Tag
 
@@ -32,8 +32,7 @@ def _tag(
     return Tag(
         uid=f"0190a000-0000-7000-8000-{index:012d}", index=index, name=name,
         label=MappingProxyType({"en": en, "zh": zh}), area=area, link="farm-plc", address=f"4!4{index:04d}",
-        type="float32 CDAB", unit=unit, range_low=least, range_high=most, stale_after=more.pop("stale_after", 10 * SECOND),
-        **more,
+        type="float32 CDAB", unit=unit, range_low=least, range_high=most, stale_after=10 * SECOND, **more,
     )  # fmt: skip
 
 
@@ -43,14 +42,15 @@ def tank(index: int, n: int) -> Tag:
 
 
 def gas(index: int, n: int, area: str) -> Tag:
-    return _tag(index, f"AT-{n:02d}.CH4", f"Combustible gas {n}", f"可燃气{n}", area, "%LEL", 0, 100, hazard=Hazard.high,
-                alarm_class=Class.statutory, high=25, high_high=50, priority=2, latch=True)  # fmt: skip
+    return _tag(index, f"AT-{n:02d}.CH4", f"Combustible gas {n}", f"可燃气{n}", area, "%LEL", 0, 100,
+                hazard=Hazard.high, alarm_class=Class.statutory, high=25, high_high=50, priority=2,
+                latch=True)  # fmt: skip
 
 
 def tags() -> list[Tag]:
     out = [tank(i, 101 + i) for i in range(6)]
-    out += [_tag(6 + i, f"T{101 + i}.TEMP", f"Tank {101 + i} temperature", f"{101 + i}罐温度", "Tank farm", "Cel", -20, 80,
-                 hazard=Hazard.high, high=45, priority=3) for i in range(6)]  # fmt: skip
+    out += [_tag(6 + i, f"T{101 + i}.TEMP", f"Tank {101 + i} temperature", f"{101 + i}罐温度", "Tank farm", "Cel",
+                 -20, 80, hazard=Hazard.high, high=45, priority=3) for i in range(6)]  # fmt: skip
     out += [gas(12 + i, i + 1, "Tank farm") for i in range(4)] + [gas(16 + i, i + 7, "Pump room") for i in range(3)]
     out += [
         _tag(19, "PM-14.VIB", "Receipt pump vibration", "收料泵振动", "Pump room", "mm/s", 0, 20, high=7.1, priority=3),
@@ -58,7 +58,7 @@ def tags() -> list[Tag]:
         _tag(21, "PT-301", "Fire-water header pressure", "消防水总管压力", "Jetty", "MPa", 0, 1.6, hazard=Hazard.low,
              low=0.6, low_low=0.4, priority=2),
         Tag(uid="0190a000-0000-7000-8000-000000000022", index=22, name="ROV-103.OPEN", type="bool", area="Jetty",
-            label=MappingProxyType({"en": "Inlet valve 103 open", "zh": "103进料阀开"}), link="farm-plc", address="1!22"),
+            label=MappingProxyType({"en": "Inlet valve 103 open", "zh": "103进料阀开"}), link="farm-plc"),
     ]  # fmt: skip
     return out
 
@@ -73,6 +73,7 @@ class Stand:
         self.fold = Fold()
         self.acts: list[dict[str, Any]] = []
         self.index = 48_201_337
+        self.down = False
         self.slow = asyncio.Event()
         self.slow.set()
         self.began = CLOCK.now_us()
@@ -213,12 +214,17 @@ class Stand:
         self.tell({"what": "checkpoint", **self.checkpoint(behind_s)})
 
     async def subscribe(self, what: list[str]) -> AsyncIterator[dict[str, Any]]:
+        if self.down:
+            raise Unreachable("the core is down")
         queue: asyncio.Queue[dict[str, Any]] = asyncio.Queue()
         self._subscribers.add(queue)
         try:
             yield self.snapshot()
             while True:
-                yield await queue.get()
+                item = await queue.get()
+                if self.down:
+                    return
+                yield item
         finally:
             self._subscribers.discard(queue)
 
@@ -227,6 +233,8 @@ class Stand:
     ) -> dict[str, int]:
         self.acts.append({"actor": actor, "role": role, "verb": verb, "alarm": alarm, "reason": reason, "until": until})
         await self.slow.wait()
+        if self.down:
+            raise Unreachable("the core is down")
         view = self.fold.live.get(alarm)
         if view is None:
             raise UnknownTarget(f"alarm {alarm}: not known")
@@ -287,9 +295,16 @@ class Stand:
             await wire.serve(self.history_path, {"query": self.query}),
         ]
 
+    def fall(self) -> None:
+        """Be gone, as a core that was killed: streams end, nothing answers."""
+        self.down = True
+        for queue in self._subscribers:
+            queue.put_nowait({})
+
+    def rise(self) -> None:
+        self.down = False
+
     async def close(self) -> None:
+        self.fall()
         for server in self._servers:
             server.close()
-        for queue in list(self._subscribers):
-            queue.put_nowait({"what": "snapshot", **self.snapshot()})
-        self._servers = []
