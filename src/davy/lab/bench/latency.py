@@ -39,12 +39,12 @@ from davy.lab.bench import Figure
 from davy.lab.modbus_server import HOST, ServerProcess
 from davy.reading.uid import uuid7
 
-RUNS, SECONDS = 5, 6.5
+RUNS, SECONDS = 5, 6.0
 CHANGES = 208  # a run: each tag's alarm comes and goes twice
 MEASURED, STALLED = 52, 10  # tags of the two devices
 FLOW_TAGS, FLOW_ROWS = 200, 100  # of the recorded file, a second
 CALM, ALARM, LIMIT = 10, 90, 50
-SETTLE_S, READY_S = 1.0, 20.0
+SETTLE_S, READY_S, STOP_S = 1.0, 45.0, 30.0
 TOLD = "told.json"
 
 _SITE = """\
@@ -112,7 +112,7 @@ def _running(folder: Path, *modules: str) -> Iterator[None]:
         for each in reversed(started):
             each.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
-                each.wait(15)
+                each.wait(STOP_S)
             each.kill()
             each.wait()
 
@@ -227,6 +227,8 @@ def measure(runs: int = RUNS, changes: int = CHANGES, seconds: float = SECONDS) 
         with _running(folder, "davy.edge.signer", "davy.lab.bench.latency", "davy.edge.history"):
             flow = asyncio.run(_all_runs(folder, device, orders, seconds))
         sent = {news["sent"]: news["mono_ns"] for news in device.news() if "sent" in news}
+        if not (folder / TOLD).exists():
+            raise RuntimeError(f"bench core: expected it to stop within {STOP_S:g} s and tell what it saw")
         kept = json.loads((folder / TOLD).read_text())
         place = {t.index: i for i, t in enumerate(config.load(folder).tags.tags[:MEASURED])}
     told: dict[int, deque[Told]] = {}
