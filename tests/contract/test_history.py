@@ -41,7 +41,7 @@ ODD = [
 ]  # fmt: skip
 
 
-@pytest.mark.feature("F15")
+@pytest.mark.feature("F30", "F10")
 def test_every_value_comes_back_bit_for_bit_with_status_flags_and_both_times(history: History) -> None:
     value = np.array(ODD * 3)
     n = len(value)

@@ -63,7 +63,7 @@ async def until(ask: Callable[[], Awaitable[Any]], seen: Callable[[Any], bool]) 
             await asyncio.sleep(0.02)
 
 
-@pytest.mark.feature("F15")
+@pytest.mark.feature("F30", "F10")
 async def test_a_site_answers_for_what_its_log_holds_and_goes_on_after_a_restart(tmp_path: Path) -> None:
     edge_site.init(tmp_path)
     uids = map(str, itertools.count())
@@ -120,7 +120,7 @@ def share(site: Site, place: centre_config.Centre) -> None:
         (folder / f"{epoch:08d}.cbor").write_bytes(wraps)
 
 
-@pytest.mark.feature("F15")
+@pytest.mark.feature("F30", "F10")
 async def test_a_centre_shows_every_origin_live_and_answers_for_each(tmp_path: Path) -> None:
     centre_config.init(tmp_path, "county.example", ["localhost"], 8443, SystemClock())
     place = centre_config.load(tmp_path)

@@ -11,7 +11,7 @@ from pymodbus.exceptions import ModbusIOException
 from davy.lab.modbus_server import HOST, ServerProcess
 from davy.lab.tankfarm import INSTRUMENTS
 
-pytestmark = pytest.mark.feature("F01")
+pytestmark = pytest.mark.feature("F79")
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ from davy.source.modbus import codec
 
 BATCH = ("org/site/box", 3, 5)
 LOST = {int(Status.BadNoCommunication), int(Status.BadNotConnected)}
-pytestmark = pytest.mark.feature("F01")
+pytestmark = pytest.mark.feature("F01", "F02", "F03")
 
 
 class ModbusRig:

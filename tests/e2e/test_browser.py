@@ -91,7 +91,7 @@ async def test_the_centre_fits_too(browser: chromium.Chromium, tmp_path: Path) -
         assert page.trouble == []
 
 
-@pytest.mark.feature("F08")
+@pytest.mark.feature("F10")
 async def test_values_ages_and_alarms_move_without_a_reload(browser: chromium.Chromium, tmp_path: Path) -> None:
     async with served(tmp_path) as house:
         page = await enter(browser, house)
@@ -171,7 +171,7 @@ async def test_everything_reads_and_acts_without_script(browser: chromium.Chromi
         assert len(house.stand.acts) == 1
 
 
-@pytest.mark.feature("F08")
+@pytest.mark.feature("F10")
 async def test_a_dead_stream_is_said_and_ages_go_on(browser: chromium.Chromium, tmp_path: Path) -> None:
     async with served(tmp_path) as house:
         page = await enter(browser, house)

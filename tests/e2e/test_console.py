@@ -49,7 +49,7 @@ SITE = f"/sites/{ORIGIN}"
 # ---- pages
 
 
-@pytest.mark.feature("F08")
+@pytest.mark.feature("F10")
 @pytest.mark.parametrize("path", ["/", "/alarms", "/points", "/points/2", "/points/22", "/black-box", "/people"])
 async def test_every_page_is_whole_html_without_inline_script_or_style(house: House, path: str) -> None:
     async with house.signed_in(Role.admin) as client:
@@ -135,7 +135,7 @@ async def test_nobody_sees_anything_before_signing_in(house: House) -> None:
             assert answer.json()["reason"] == "not_allowed"
 
 
-@pytest.mark.feature("F75")
+@pytest.mark.feature("F74")
 async def test_the_first_admin_comes_in_by_the_one_time_link_and_signs_in_by_password_after(house: House) -> None:
     address = console.first_link(house.app, house.server.port)  # type: ignore[attr-defined]
     assert address is not None
@@ -231,7 +231,7 @@ async def test_too_large_a_body_is_refused(house: House) -> None:
 # ---- acts
 
 
-@pytest.mark.feature("F12")
+@pytest.mark.feature("F37")
 async def test_an_acknowledgement_is_done_once_it_has_its_leaf(house: House) -> None:
     async with house.signed_in() as client:
         answer = await act(client, T103, verb="acknowledge", version=3)
@@ -269,7 +269,7 @@ async def test_shelving_asks_for_a_reason_and_a_time_and_shows_both(house: House
     assert house.stand.fold.live[19 * 8].state & State.shelved
 
 
-@pytest.mark.feature("F13")
+@pytest.mark.feature("F10")
 async def test_a_statutory_alarm_offers_no_shelving_and_refuses_it(house: House) -> None:
     async with house.signed_in(Role.manager) as client:
         page = (await client.get("/alarms", params={"alarm": GAS2})).text
@@ -298,7 +298,7 @@ async def test_a_latched_alarm_is_reset_and_gone(house: House) -> None:
         assert gone.status_code == 404
 
 
-@pytest.mark.feature("F13")
+@pytest.mark.feature("F10")
 async def test_nothing_at_a_centre_can_act_on_an_alarm(centre: House) -> None:
     async with centre.signed_in(Role.admin) as client:
         token = csrf((await client.get("/people")).text)
@@ -431,7 +431,7 @@ async def test_a_quiet_stream_still_beats(house: House) -> None:
         assert [(await anext(heard))[0] for _ in range(2)] == ["log.checkpoint"] * 2
 
 
-@pytest.mark.feature("F08")
+@pytest.mark.feature("F10")
 async def test_a_lost_core_ends_the_streams_and_every_page_says_so(house: House) -> None:
     async with house.signed_in() as client, asyncio.timeout(20):
         async with client.stream("GET", "/api/v1/events") as answer:

@@ -344,7 +344,7 @@ _STEP = st.one_of(
 )
 
 
-@pytest.mark.feature("F15", "F16")
+@pytest.mark.feature("F23")
 @settings(max_examples=250, deadline=None, suppress_health_check=list(HealthCheck))
 @given(st.lists(_STEP, max_size=30))
 def test_any_sequence_of_readings_time_acts_and_crashes_is_as_the_plain_model_says(steps):

@@ -10,7 +10,7 @@ from davy.source.modbus import codec
 from davy.source.modbus.codec import AREAS, ORDERS, TYPES, Format, Point
 
 FORMATS = [Format(dtype, order) for dtype in TYPES.values() for order in ORDERS]
-pytestmark = pytest.mark.feature("F01")
+pytestmark = pytest.mark.feature("F01", "F02", "F03")
 
 
 @st.composite

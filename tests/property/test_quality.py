@@ -122,7 +122,7 @@ def worse(now: int, code: int) -> int:
     return int(code) if code >> 30 > now >> 30 else int(now)
 
 
-@pytest.mark.feature("F08")
+@pytest.mark.feature("F09")
 @settings(max_examples=150, deadline=None)
 @given(sequences())
 def test_the_judge_agrees_with_a_naive_one_reading_by_reading(rows: list[Row]) -> None:

@@ -16,7 +16,7 @@ def test_every_verb_has_its_row():
     assert set(ACTS) == set(Verb)
 
 
-@pytest.mark.feature("F16")
+@pytest.mark.feature("F23")
 def test_acknowledging_a_returned_alarm_makes_it_normal(site):
     s = site(high=20.0)
     s.reads(25)
@@ -26,7 +26,7 @@ def test_acknowledging_a_returned_alarm_makes_it_normal(site):
     assert (s.log[-1].actor, s.view().acked_by) == ("p:1", "p:1")
 
 
-@pytest.mark.feature("F16")
+@pytest.mark.feature("F23")
 def test_shelved_alarm_returns_unacknowledged_when_shelving_expires(site):
     s = site(high=20.0)
     s.reads(25, at=0)
@@ -112,7 +112,7 @@ def test_leaving_the_last_silence_calls_for_a_person_again(site, begin, end, let
         s.act(end)
 
 
-@pytest.mark.feature("F16")
+@pytest.mark.feature("F23")
 @pytest.mark.parametrize("verb", SILENCING)
 @pytest.mark.parametrize("kind", [AlarmType.high, AlarmType.bad])
 def test_no_one_person_silences_a_statutory_alarm(site, verb, kind):

@@ -16,7 +16,7 @@ def activations(transitions, tag):
     return sum(t.cause == Cause.activated and t.alarm == number(tag, AlarmType.high) for t in transitions)
 
 
-@pytest.mark.feature("F15")
+@pytest.mark.feature("F17", "F23")
 @pytest.mark.parametrize("size", [1, 7, 50, 5_000, 1_000_000])
 def test_the_real_longwall_has_140_methane_alarms_at_mm116_and_none_at_mm31(shared, size):
     names, rows = [], []

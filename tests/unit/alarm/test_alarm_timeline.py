@@ -12,7 +12,7 @@ GAS = {"hazard": Hazard.high, "alarm_class": Class.statutory, "high": 20.0, "hig
 OVER = Flag.over_range
 
 
-@pytest.mark.feature("F15")
+@pytest.mark.feature("F17", "F23")
 def test_high_is_active_at_its_limit_and_returns_only_below_limit_minus_deadband(site):
     s = site(high=20.0, deadband=2.0)
     assert s.reads(math.nextafter(20, 0)) == []
@@ -22,7 +22,7 @@ def test_high_is_active_at_its_limit_and_returns_only_below_limit_minus_deadband
     assert s.letter() == "D"
 
 
-@pytest.mark.feature("F15")
+@pytest.mark.feature("F17", "F23")
 def test_low_is_active_at_its_limit_and_returns_only_above_limit_plus_deadband(site):
     s = site(low=5.0, low_low=2.0, deadband=1.0)
     assert s.reads(math.nextafter(5, 9)) == []

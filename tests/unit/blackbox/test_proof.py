@@ -19,7 +19,7 @@ def proof(index: int, extra: bytes = b"") -> InclusionProof:
     return InclusionProof(index, tuple(path), NOTE, extra)
 
 
-@pytest.mark.feature("F31", "F36")
+@pytest.mark.feature("F31", "F34")
 @pytest.mark.parametrize("extra", [b"", b"zs/kiln/box1 17"])
 def test_a_proof_file_is_read_back_and_verified(extra: bytes):
     read = InclusionProof.parse(proof(6, extra).text())

@@ -36,7 +36,7 @@ def sealed(seq: int = 9, **changes) -> tuple[Leaf, bytes]:
     return decode_leaf(leaf), chunk
 
 
-@pytest.mark.feature("F01")
+@pytest.mark.feature("F31")
 def test_a_body_opens_again_and_its_leaf_says_what_it_is():
     leaf, chunk = sealed()
     assert open_chunk(leaf, chunk, KEYS[1], ORIGIN) == BODY

@@ -32,7 +32,7 @@ def checkpoint(data: bytes, made_by: Signer) -> note.Checkpoint:
     return note.open_note(data, [note.Verifier.parse(made_by.vkey)]).checkpoint()
 
 
-@pytest.mark.feature("F01")
+@pytest.mark.feature("F31")
 def test_a_checkpoint_is_signed_under_the_name_of_the_log(box: Path):
     made = opened(box)
     assert checkpoint(made.sign(ORIGIN, 5, ROOT), made) == note.Checkpoint(ORIGIN, 5, ROOT)

@@ -41,7 +41,7 @@ def test_each_way_of_not_being_sure_has_its_look_and_its_reason(reading: Latest,
     assert (found.kind, found.why) == (kind, why)
 
 
-@pytest.mark.feature("F08")
+@pytest.mark.feature("F10")
 def test_a_value_grows_stale_on_the_screen_even_when_nobody_says_so() -> None:
     reading = latest(age_s=0)
     assert judge(TAG, reading, NOW).kind == "good"

@@ -62,7 +62,7 @@ def test_a_calm_site_is_said_to_be_read_and_trusted() -> None:
     assert sentence(picture()) == "Nothing is in alarm. All 3 points read and can be trusted."
 
 
-@pytest.mark.feature("F08")
+@pytest.mark.feature("F10")
 def test_a_calm_site_with_a_doubtful_point_is_not_called_calm_alone() -> None:
     said = view.say(picture((1, 2.0, Status.BadNotConnected, 0, 1)), scope())
     assert said.rest == "1 of 3 points cannot be trusted: AT\u201107.CH4."

@@ -41,7 +41,7 @@ def standing(box: Box) -> dict[int, int]:
     return {v.alarm: v.level for v in box.core.alarms.standing() if v.state & State.active}
 
 
-@pytest.mark.feature("F01", "F31")
+@pytest.mark.feature("F15", "F31")
 async def test_what_is_read_stands_in_the_log_judged_and_bit_for_bit(box: Box) -> None:
     values = [50.0, 50.1, np.nextafter(50.1, 51), -0.0, 101.5]
     for value in values:
@@ -57,7 +57,7 @@ async def test_what_is_read_stands_in_the_log_judged_and_bit_for_bit(box: Box) -
     assert fsck(box.site).findings == []
 
 
-@pytest.mark.feature("F18")
+@pytest.mark.feature("F15")
 async def test_an_alarm_is_acted_on_before_it_is_logged_and_told_after(tmp_path: Path) -> None:
     steps: list[str] = []
     place = site(tmp_path / "quay")
@@ -105,7 +105,7 @@ async def test_no_device_may_hold_an_alarm_back(box: Box) -> None:
     assert not (seen.flags & np.uint32(flags)).any()
 
 
-@pytest.mark.feature("F20")
+@pytest.mark.feature("F23")
 async def test_an_act_is_answered_with_its_place_in_the_log(box: Box) -> None:
     box.reads(gas=30.0)
     first = await box.act(Verb.acknowledge, GAS_HIGH)
@@ -119,7 +119,7 @@ async def test_an_act_is_answered_with_its_place_in_the_log(box: Box) -> None:
     assert isinstance(after, Transition) and (after.cause, after.actor) == (Cause.acknowledged, PERSON)
 
 
-@pytest.mark.feature("F20", "F21")
+@pytest.mark.feature("F23", "F37")
 @pytest.mark.parametrize(
     ("change", "error"),
     [
@@ -153,7 +153,7 @@ async def test_an_act_that_may_not_be_changes_nothing(box: Box, change: dict[str
     assert not box.core.alarms.view(GAS_HIGH).state & State.acked
 
 
-@pytest.mark.feature("F21")
+@pytest.mark.feature("F23")
 @pytest.mark.parametrize("verb", [Verb.timed_shelve, Verb.one_shot_shelve, Verb.suppress, Verb.remove_from_service])
 @pytest.mark.parametrize("role", ["operator", "manager", "admin", "inspector"])
 async def test_nobody_alone_silences_a_statutory_alarm(box: Box, verb: Verb, role: str) -> None:
@@ -350,7 +350,7 @@ COLUMNS = {
 }
 
 
-@pytest.mark.feature("F01")
+@pytest.mark.feature("F15")
 async def test_readings_of_another_process_are_judged_like_any(box: Box) -> None:
     readings = box.core.handlers()["readings"]
     assert await readings(columns=COLUMNS) == 2  # type: ignore[misc]

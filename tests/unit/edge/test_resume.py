@@ -30,7 +30,7 @@ def views(box: Box) -> dict[int, tuple[int, int, int, int, str]]:
     return {v.alarm: (v.version, v.activation, v.state, v.level, v.reason) for v in box.core.alarms.standing()}
 
 
-@pytest.mark.feature("F18", "F31")
+@pytest.mark.feature("F15", "F31")
 async def test_a_restart_goes_on_with_the_alarms_the_log_tells_of(tmp_path: Path) -> None:
     place = site(tmp_path)
     box = Box(place)

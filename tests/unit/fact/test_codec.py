@@ -59,7 +59,7 @@ def tep(shared: Path, name: str) -> np.ndarray:
 
 
 @pytest.mark.shared
-@pytest.mark.feature("F01")
+@pytest.mark.feature("F31")
 def test_real_leaves_of_2000_readings_stay_within_their_bytes(shared: Path):
     assert bytes_a_reading(polls(coal(shared), 30_000_000, 2_000)) <= 0.40
     assert bytes_a_reading(polls(skab(shared, "anomaly-free/anomaly-free.csv"), 1_000_000, 2_000)) <= 2.1

@@ -46,7 +46,7 @@ OVER = (Status.UncertainEngineeringUnitsExceeded, Flag.over_range)
 UNDER = (Status.UncertainEngineeringUnitsExceeded, Flag.under_range)
 
 
-@pytest.mark.feature("F08")
+@pytest.mark.feature("F09")
 @pytest.mark.parametrize(
     ("ma", "expected"),
     [

@@ -37,7 +37,7 @@ def scan(judge: Judge, mono_s: float) -> list[tuple[int, Status]]:
     return [(int(t), Status(int(s))) for t, s in zip(r.tag, r.status, strict=True)]
 
 
-@pytest.mark.feature("F08")
+@pytest.mark.feature("F09")
 def test_a_tag_never_heard_waits_for_its_first_data_and_then_says_so_once(judge: Judge) -> None:
     assert scan(judge, 103) == []
     assert scan(judge, 103.1) == [(A, Status.BadWaitingForInitialData)]

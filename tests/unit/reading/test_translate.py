@@ -179,7 +179,7 @@ def test_a_letter_of_an_extended_table_is_doubt() -> None:
     assert from_hj212("Z") == from_hj212("n") == from_hj212("") == (Status.Uncertain, NONE)
 
 
-@pytest.mark.feature("F08")
+@pytest.mark.feature("F09")
 @pytest.mark.parametrize("status", list(Status))
 @pytest.mark.parametrize("flags", [NONE, *Flag])
 def test_nothing_leaves_here_better_than_it_is(status: Status, flags: Flag) -> None:

@@ -180,7 +180,7 @@ def test_only_one_process_has_a_history_open(tmp_path: Path) -> None:
     ParquetHistory(tmp_path / "history").close()
 
 
-@pytest.mark.feature("F15")
+@pytest.mark.feature("F30", "F10")
 def test_a_rebuilt_history_equals_what_was_there(site: Site, clock: SimulatedClock, tmp_path: Path) -> None:
     site.table(refs=[20.0] * 5)
     for k in range(30):
@@ -218,7 +218,7 @@ def test_a_rebuild_that_fails_leaves_the_history_as_it_was(site: Site, clock: Si
 
 
 @pytest.mark.shared
-@pytest.mark.feature("F15")
+@pytest.mark.feature("F30", "F10")
 def test_the_longwall_file_stands_in_history_value_by_value(
     shared: Path, site: Site, clock: SimulatedClock, tmp_path: Path
 ) -> None:

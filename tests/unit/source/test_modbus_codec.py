@@ -14,7 +14,7 @@ from davy.source.modbus.codec import Point
 CASES = resources.files("davy.source.modbus") / "cases"
 GOOD = yaml.safe_load((CASES / "decode.yaml").read_text())
 BAD = yaml.safe_load((CASES / "bad.yaml").read_text())
-pytestmark = pytest.mark.feature("F01")
+pytestmark = pytest.mark.feature("F01", "F02", "F03")
 
 
 def points(*addresses: str, type: str = "uint16") -> list[Point]:
