@@ -20,7 +20,7 @@ from davy.blackbox.fs import Fs, full_is_named
 SCHEMA_VERSION = "1"
 ROW_GROUP = 100_000
 #: Files that wait to be merged: a merge holds one row group of each in memory.
-ROW_GROUP_MINUTE = 16_384
+ROW_GROUP_MINUTE = 8_192
 _WRITE = 1 << 20
 _DICTIONARY = 256 << 10  # bytes, 32,768 doubles: full-mantissa values are not worth one
 
