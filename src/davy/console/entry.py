@@ -140,10 +140,15 @@ def _admin(here: Visit) -> None:
         raise NotAllowed(f"role {here.person.role} may not manage people")
 
 
+def _people(here: Visit, invited: str = "", role: str = "") -> Response:
+    people = here.console.door.store.people()
+    return here.page("people.html", crumb="people", people=people, roles=list(Role), invited=invited, role=role)
+
+
 @router.get("/people")
 async def people_page(here: SignedIn) -> Response:
     _admin(here)
-    return here.page("people.html", people=here.console.door.store.people(), roles=list(Role), invited="", role="")
+    return _people(here)
 
 
 @router.post("/people/invite")
@@ -153,8 +158,7 @@ async def invite(here: Writing, request: Request, role: Text) -> Response:
         raise BadRequest(f"role: expected one of {', '.join(Role)}, got {role!r}")
     token = here.console.door.invite_link(Role(role))
     address = f"{request.url.scheme}://{request.url.netloc}/link/{token}"
-    people = here.console.door.store.people()
-    return here.page("people.html", people=people, roles=list(Role), invited=address, role=role)
+    return _people(here, address, role)
 
 
 @router.post("/people/{uid}/active")

@@ -15,14 +15,15 @@ MOST_DECIMALS = 4
 
 
 def decimals(tag: Tag) -> int | None:
-    """Decimals worth showing: of the scale for integers, else a thousandth of the range; None = 4 digits."""
+    """Decimals worth showing: the fewer of the scale's (integers) and a thousandth of the range; None = 4 digits."""
     if tag.type.startswith("bool"):
         return 0
+    steps = []
     if "int" in tag.type and tag.scale > 0:
-        return min(MOST_DECIMALS, max(0, -math.floor(math.log10(tag.scale) + 1e-9)))
+        steps.append(-math.floor(math.log10(tag.scale) + 1e-9))
     if tag.range_low is not None and tag.range_high is not None and tag.range_high > tag.range_low:
-        return min(MOST_DECIMALS, max(0, 3 - math.ceil(math.log10(tag.range_high - tag.range_low) - 1e-9)))
-    return None
+        steps.append(3 - math.ceil(math.log10(tag.range_high - tag.range_low) - 1e-9))
+    return min(MOST_DECIMALS, max(0, min(steps))) if steps else None
 
 
 def number(value: float, places: int | None) -> str:

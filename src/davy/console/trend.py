@@ -155,5 +155,6 @@ def activations(history: Sequence[Sealed], t: Words, zone: tzinfo | None) -> lis
             ended = "" if active else f", {numbers.clock(tr.time, zone)}"
             out.append(one._replace(end=tr.time, words=one.words + ended))
         if begins:
-            standing[tr.alarm] = Active(tr.alarm, tr.priority, tr.time, None, _words(tr.alarm, tr.level, tr.limit, t))
+            limit = float("nan") if tr.cause == Cause.eased else tr.limit  # an easing tells the limit it left
+            standing[tr.alarm] = Active(tr.alarm, tr.priority, tr.time, None, _words(tr.alarm, tr.level, limit, t))
     return sorted([*out, *standing.values()], key=lambda one: one.start)

@@ -24,6 +24,7 @@ from davy.reading import Class, Hazard, Tag
 REPLY = {1: 180 * SECOND, 2: 300 * SECOND, 3: 900 * SECOND, 4: 1800 * SECOND}
 DUE_SOON = 30 * SECOND
 CLASSES = tuple(Class)
+_SIGNS = {AlarmType.high: "≥ ", AlarmType.low: "≤ "}
 #: More points than this in one area of the wall: only the abnormal and the first few show there.
 TILES_AN_AREA = 48
 NAMES_IN_SENTENCE = 3
@@ -70,6 +71,17 @@ class Tile:
     note: str
     bar: Bar | None
     hidden: tuple[str, str] | None = None
+
+    @property
+    def tone(self) -> str:
+        """The colour of its alarm, as a class; none once the alarm has returned."""
+        lit = self.alarm is not None and state_of(self.alarm) != "returned"
+        return f"al{self.alarm.priority}" if lit and self.alarm else ""
+
+    @property
+    def waits(self) -> bool:
+        """Whether its alarm waits for an answer."""
+        return self.alarm is not None and is_unacknowledged(self.alarm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +154,12 @@ def _hidden(alarm: AlarmView, s: Scope) -> tuple[str, str]:
     return {"suppressed": "supp"}.get(state, "oos"), s.t(f"{state}_note")
 
 
+def limit_text(alarm: AlarmView) -> str:
+    """`≥ 90`, or nothing for an alarm without a limit."""
+    known = alarm.kind in _SIGNS and alarm.limit == alarm.limit
+    return _SIGNS[alarm.kind] + numbers.limit(alarm.limit) if known else ""
+
+
 def tile(picture: Picture, tag: Tag, s: Scope, alarm: AlarmView | None = None, hidden: AlarmView | None = None) -> Tile:
     reading = picture.latest(tag.index)
     q = quality.judge(tag, reading, s.now)
@@ -150,7 +168,11 @@ def tile(picture: Picture, tag: Tag, s: Scope, alarm: AlarmView | None = None, h
     age = "" if reading.server_time == 0 else numbers.age(age_us)
     if age and q.kind == "stale":
         age = s.t("old", age=age)
-    over = f"{s.t('limit_n', limit=numbers.limit(alarm.limit))}" if alarm and alarm.limit == alarm.limit else ""
+    over = (
+        f"{s.t('limit_n', limit=numbers.limit(alarm.limit))}"
+        if alarm and alarm.kind in _SIGNS and alarm.limit == alarm.limit
+        else ""
+    )
     return Tile(
         tag,
         label(tag, s.t),
@@ -201,7 +223,6 @@ def state_of(alarm: AlarmView) -> str:
 
 def row(picture: Picture, alarm: AlarmView, s: Scope) -> AlarmRow:
     tag = picture.tags.by_index.get(alarm.tag)
-    signs = {AlarmType.high: "≥ ", AlarmType.low: "≤ "}
     word = s.t(f"type_{_alarm_word(alarm)}")
     reply, due = "", ""
     if is_unacknowledged(alarm) and alarm.state & State.active and alarm.raised:
@@ -215,7 +236,7 @@ def row(picture: Picture, alarm: AlarmView, s: Scope) -> AlarmRow:
         tag.name if tag else f"#{alarm.tag}",
         f"{label(tag, s.t)}{s.t.space}{word}" if tag else word,
         tile(picture, tag, s, alarm) if tag else None,
-        signs[alarm.kind] + numbers.limit(alarm.limit) if alarm.kind in signs and alarm.limit == alarm.limit else "",
+        limit_text(alarm),
         state,
         s.t(f"state_{state}"),
         numbers.span(s.now - alarm.raised) if alarm.raised else "",
@@ -300,6 +321,8 @@ def moving(picture: Picture, tag: Tag, s: Scope) -> tuple[str, str] | None:
     """("rising" | "falling", rate an hour with unit) where the value moves at all."""
     rate = picture.rate(tag.index, s.now)
     span = extent(tag)
+    if quality.judge(tag, picture.latest(tag.index), s.now).kind in ("bad", "stale"):
+        return None
     if rate is None or tag.type.startswith("bool") or abs(rate) <= STEADY * ((span[1] - span[0]) if span else 0.0):
         return None
     unit = numbers.unit(tag.unit)
@@ -328,7 +351,8 @@ def _clause(picture: Picture, alarm: AlarmView, s: Scope) -> str:
     how = "" if state in fixed else _how(picture, alarm, s)
     space, (comma, stop) = s.t.space, ("，", "。") if s.t.language == "zh" else (" ", ".")
     reading = tile(picture, tag, s) if tag else None
-    now = f"{reading.text} {reading.unit}".strip() if reading and reading.quality.kind != "bad" else ""
+    told = reading is not None and reading.quality.kind != "bad" and alarm.kind in _SIGNS
+    now = f"{reading.text} {reading.unit}".strip() if reading and told else ""
     now = f" ({now})" if now and s.t.language == "en" else f"（{now}）" if now else ""
     return f"{subject}{space}{predicate}{now}" + (f"{comma}{how}" if how else "") + stop
 
@@ -356,7 +380,7 @@ def say(picture: Picture, s: Scope) -> Say:
     first, others = listed[0], listed[1:]
     rest = ""
     if others:
-        rest_names = [r.name for r in (row(picture, a, s) for a in others)]
+        rest_names = list(dict.fromkeys(row(picture, a, s).name for a in others))
         rest = t("say_more_1" if len(others) == 1 else "say_more", n=len(others), names=names(rest_names, t))
     alone = [
         name for name in doubted if name not in {picture.tags[i].name for i in in_alarm if i in picture.tags.by_index}

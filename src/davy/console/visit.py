@@ -137,6 +137,7 @@ class Visit:
     ) -> HTMLResponse:
         """Render `template` with the frame's values and `values`."""
         config = self.console.config
+        pictures = list(self.console.feed.pictures.values())
         frame = {
             "t": self.words,
             "s": self.scope,
@@ -150,7 +151,8 @@ class Visit:
             "now": self.now,
             "zone": numbers.offset(self.now, self.console.zone),
             "url": self._url(),
-            "picture": None,
+            # An edge has one origin, and every page of it its bar; a centre's page names the one it is about.
+            "picture": pictures[0] if is_edge(config) and self.session and len(pictures) == 1 else None,
             "base": "",
             "crumb": "",
         }

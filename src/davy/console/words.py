@@ -25,7 +25,7 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "sign_out": ("Sign out", "退出"),
     "keys_on": ("keys on", "启用快捷键"),
     "keys_off": ("keys off", "关闭快捷键"),
-    "seen_from": ("seen from {name}", "{name}查看"),
+    "seen_from": ("seen from {name}", "由{name}查看"),
     "dark": ("dark", "深色"),
     "light": ("light", "浅色"),
     "edge_word": ("edge {box}", "前端机{box}"),
@@ -335,6 +335,7 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "site_alarms_1": ("1 alarm: {name}", "1条报警：{name}"),
     "site_alarms": ("{n} alarms, first {name}", "{n}条报警，首要{name}"),
     "site_points": ("{n} points", "{n}个测点"),
+    "site_points_1": ("1 point", "1个测点"),
     "site_newest": ("newest value {age}", "最新数值{age}"),
     "site_held": ("held to {time}", "持有至{time}"),
     # sign-in
@@ -407,6 +408,9 @@ class Words:
     def __call__(self, key: str, **values: object) -> str:
         text = CATALOGUE[key][LANGUAGES.index(self.language)]
         return text.format(**values) if values else text
+
+    def points(self, n: int) -> str:
+        return self("site_points_1") if n == 1 else self("site_points", n=n)
 
     @property
     def comma(self) -> str:
