@@ -111,7 +111,10 @@ async def test_the_order_of_puts_is_the_order_of_leaves_and_each_future_gives_it
     assert fsck(bench.site).findings == []
 
 
-async def test_a_large_batch_is_cut_into_leaves_and_nothing_of_it_is_lost(bench: Bench) -> None:
+async def test_a_large_batch_is_cut_into_leaves_and_nothing_of_it_is_lost(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recorders, "LEAF_READINGS", 5_000)
     bench.recorder.start()
     values = np.arange(12_345) / 7
     bench.readings(*values)

@@ -36,7 +36,7 @@ def test_pipeline_tells_its_four_figures() -> None:
 
 
 def test_log_without_real_data_says_so_and_leaves_the_bytes_out(tmp_path: Path) -> None:
-    figures = log.run(tmp_path / "absent", runs=1, leaves=20, rounds=1)
+    figures = log.run(tmp_path / "absent", runs=1, leaves=20, bodies=1)
     goals = told(figures)
     assert goals["leaves_per_s"] == ">= 30000"
     assert goals["readings_per_s"] == ">= 4e+06"
