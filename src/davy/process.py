@@ -90,6 +90,8 @@ class Child:
 PING_EVERY_S = 5.0
 PING_DEADLINE_S = 5.0
 PINGS_MISSED = 4
+#: Before its first answer: a child that reads a long journal, or starts beside many others, takes its time.
+PINGS_MISSED_AT_START = 24
 BACKOFF_S = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
 #: A child that lived this long has started well, so its next restart is quick again.
 SETTLED_S = 30.0
@@ -97,20 +99,25 @@ STOP_S = 10.0
 
 
 async def supervise(children: Sequence[Child], clock: Clock, logs: Path | None = None) -> None:
-    """Keep `children` running until cancelled; then stop them all.
+    """Keep `children` running until cancelled; then stop them all, the last one first.
 
-    logs: folder for what each writes on stderr, by default our own stderr. Raises ConfigError when a
-    child says its configuration is wrong (starting it again cannot help).
+    So whoever needs another's service names it after that one, and can still ask it while it ends. logs:
+    folder for what each writes on stderr, by default our own stderr. Raises ConfigError when a child says
+    its configuration is wrong (starting it again cannot help).
     """
+    ended = [asyncio.Event() for _ in (*children, None)]
+    ended[-1].set()
     try:
         async with asyncio.TaskGroup() as tasks:
-            for child in children:
-                tasks.create_task(_keep(child, clock, logs), name=child.name)
+            for at, child in enumerate(children):
+                task = tasks.create_task(_keep(child, clock, logs, ended[at + 1]), name=child.name)
+                task.add_done_callback(lambda _, own=ended[at]: own.set())  # type: ignore[misc]  # mypy and defaults
     except* ConfigError as errors:
         raise errors.exceptions[0] from None
 
 
-async def _keep(child: Child, clock: Clock, logs: Path | None) -> None:
+async def _keep(child: Child, clock: Clock, logs: Path | None, after: asyncio.Event) -> None:
+    """Start it, and again whenever it ends; when cancelled, stop it once `after` is set."""
     failures = 0
     while True:
         began = clock.mono_ns()
@@ -119,6 +126,7 @@ async def _keep(child: Child, clock: Clock, logs: Path | None) -> None:
         try:
             code = await process.wait()
         except asyncio.CancelledError:
+            await after.wait()
             await _stop(process)
             raise
         finally:
@@ -144,16 +152,16 @@ async def _start(child: Child, logs: Path | None) -> asyncio.subprocess.Process:
 async def _watch(child: Child, process: asyncio.subprocess.Process, clock: Clock) -> None:
     if child.socket is None:
         return
-    missed = 0
+    missed, bearable = 0, PINGS_MISSED_AT_START
     async with Client(child.socket) as client:
         while True:
             await clock.sleep_until(clock.mono_ns() + int(PING_EVERY_S * 1e9))
             try:
                 await asyncio.wait_for(client.call("ping"), PING_DEADLINE_S)
-                missed = 0
+                missed, bearable = 0, PINGS_MISSED
             except (DavyError, TimeoutError):
                 missed += 1
-            if missed >= PINGS_MISSED:
+            if missed >= bearable:
                 log_line.error("process_hangs", process=child.name)
                 process.kill()
                 return

@@ -13,6 +13,9 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from davy.errors import ConfigError, Problem
 
+#: Values of one file, those that aliases repeat included.
+MAX_VALUES = 100_000
+
 Place = tuple[str | int, ...]
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -30,9 +33,15 @@ class _Reader:
         self.file = file
         self.lines: dict[Place, int] = {}
         self.problems: list[Problem] = []
+        self._values = 0
 
     def value(self, node: yaml.Node, place: Place = ()) -> Any:
-        self.lines.setdefault(place, node.start_mark.line + 1)
+        """Raises ConfigError where aliases make more of the file than anyone wrote."""
+        self._values += 1
+        line = node.start_mark.line + 1
+        if self._values > MAX_VALUES:
+            raise ConfigError([Problem(self.file, line, "", f"more than {MAX_VALUES} values: use fewer aliases")])
+        self.lines.setdefault(place, line)
         if isinstance(node, yaml.MappingNode):
             return self._mapping(node, place)
         if isinstance(node, yaml.SequenceNode):
@@ -121,6 +130,9 @@ def read_yaml(path: Path) -> tuple[Any, dict[Place, int]]:
     reader = _Reader(path.name)
     try:
         node = yaml.compose(path.read_text(encoding="utf-8"), yaml.SafeLoader)
+        data = reader.value(node) if node is not None else {}
+    except RecursionError as error:
+        raise ConfigError([Problem(path.name, None, "", "nested too deep, or within itself")]) from error
     except OSError as error:
         raise ConfigError([Problem(path.name, None, "", f"cannot be read: {error.strerror}")]) from error
     except UnicodeDecodeError as error:
@@ -131,7 +143,6 @@ def read_yaml(path: Path) -> tuple[Any, dict[Place, int]]:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise ConfigError([Problem(path.name, mark.line + 1 if mark else None, "", f"not YAML: {what}")]) from error
-    data = reader.value(node) if node is not None else {}
     if reader.problems:
         raise ConfigError(reader.problems)
     return data, reader.lines
