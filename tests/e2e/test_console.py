@@ -425,6 +425,22 @@ async def test_the_stream_tells_values_alarms_and_checkpoints(house: House) -> N
     assert seen["alarm.transition"]["alarm"]["words"] == "Tank 104 level high"
 
 
+async def test_a_pages_stream_begins_with_what_moved_since_the_page_was_made(house: House) -> None:
+    async with asyncio.timeout(10), house.signed_in() as client:
+        made = re.search(r'data-moves="(\d+)"', (await client.get("/")).text)
+        house.stand.values[2] = 77.7
+        house.stand.push_latest([2])
+        house.stand.raise_alarm(3, AlarmType.high, 1, 85.0, CLOCK.now_us())
+        await until(lambda: 3 * 8 in house.app.state.console.feed.picture(None).alarms)
+        query = {"origin": ORIGIN, "tags": "2"}
+        async with client.stream("GET", "/api/v1/events", params=query) as answer:
+            heard = events(answer)
+            name, state = await anext(heard)
+            assert made is not None and state["moves"] == int(made[1]) + 1
+            name, data = await anext(heard)
+            assert name == "reading.latest" and [i["text"] for i in data["items"]] == ["77.7"]
+
+
 async def test_a_quiet_stream_still_beats(house: House) -> None:
     async with house.signed_in() as client, asyncio.timeout(10), client.stream("GET", "/api/v1/events") as answer:
         heard = events(answer)

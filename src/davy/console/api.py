@@ -8,7 +8,7 @@ import asyncio
 import json
 import math
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request
@@ -97,6 +97,7 @@ def checkpoint(picture: Picture, here: Visit) -> dict[str, Any]:
     return {
         "origin": picture.origin,
         "now": rfc3339(here.console.clock.now_us()),
+        "moves": picture.moves,
         "size": c.size,
         "time": _time(c.time),
         "held_size": c.held_size,
@@ -264,7 +265,10 @@ async def _stream(here: Visit, origin: str, only: frozenset[int] | None) -> Asyn
     with console.feed.listen(origin, only) as listener:
         yield "retry: 2000\n\n"
         for picture in _shown(here, origin):
+            # What moved between the page and its stream: the badge tells of alarms, the values come whole.
             yield _event("log.checkpoint", checkpoint(picture, here))
+            if only is not None and origin:
+                yield _latest(picture, only, here)
         while not listener.closed:
             await listener.wait(HEARTBEAT_S)
             here.now = console.clock.now_us()
@@ -299,11 +303,14 @@ def _flush(here: Visit, listener: Listener, origin: str, dropped: int) -> Iterat
         dropped = 0
     for whose, tags in changed.items():
         if whose in pictures:
-            picture = pictures[whose]
-            items = [reading(picture, i, here) for i in sorted(tags) if i in picture.tags.by_index]
-            yield _event("reading.latest", {"origin": whose, "now": rfc3339(here.now), "items": items})
+            yield _latest(pictures[whose], tags, here)
     for picture in _shown(here, origin) if not (waiting or changed) else (pictures[o] for o in sealed):
         yield _event("log.checkpoint", checkpoint(picture, here))
+
+
+def _latest(picture: Picture, tags: Iterable[int], here: Visit) -> str:
+    items = [reading(picture, i, here) for i in sorted(tags) if i in picture.tags.by_index]
+    return _event("reading.latest", {"origin": picture.origin, "now": rfc3339(here.now), "items": items})
 
 
 def _transition(picture: Picture, data: dict[str, Any], here: Visit) -> dict[str, Any]:

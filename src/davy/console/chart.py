@@ -96,7 +96,7 @@ def times(a: Axis, zone: tzinfo | None) -> Markup:
     """The time axis above the plot."""
 
     def anchor(x: float) -> str:
-        return "start" if x <= 3 else "end" if x >= 97 else "middle"
+        return "start" if x <= 5 else "end" if x >= 95 else "middle"
 
     texts = (
         element("text", words, x=percent(a.x(us)), y="75%", text_anchor=anchor(a.x(us)))

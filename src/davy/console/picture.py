@@ -89,13 +89,15 @@ class Latest:
 class Picture:
     """Tags, newest readings, standing alarms and checkpoint of one origin.
 
-    Arrays are indexed by Tag.index. `version` grows with every change, for ETags.
+    Arrays are indexed by Tag.index. `version` grows with every change, for ETags; `moves` with every
+    transition and every new snapshot, so that a page can tell whether its list is the newest.
     """
 
     def __init__(self, origin: str, item: Mapping[str, Any], now_us: int) -> None:
         """From a snapshot item. Raises BadRequest when it is not one."""
         self.origin = origin
         self.version = 0
+        self.moves = now_us
         self.heard = now_us
         try:
             self.site: dict[str, Any] = dict(item.get("site") or {})
@@ -148,6 +150,7 @@ class Picture:
         else:
             self.alarms[t.alarm] = view
         self.version += 1
+        self.moves += 1
         return view
 
     def held(self, plain: Mapping[str, Any]) -> None:

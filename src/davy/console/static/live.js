@@ -67,8 +67,14 @@ function show(item) {
   }
 }
 
+// Counts the moves of each origin's alarms: what was dropped on the way is fetched all the same.
+const moves = new Map();
+const drawn = body.dataset.moves ? Number(body.dataset.moves) : null;
 function badge(state) {
   ahead = Date.parse(state.now) - Date.now();
+  const seen = moves.get(state.origin) ?? drawn ?? state.moves;
+  moves.set(state.origin, state.moves);
+  if (state.moves !== seen) later("davy:alarms", 0);
   const node = document.getElementById("badge");
   if (!node) return;
   put(document.getElementById("badge-size"), state.size_text);
