@@ -119,7 +119,7 @@ def _spread(ns: list[float]) -> str:
     return f"{len(ns)} runs: {min(ns):,.0f} to {max(ns):,.0f} ns of CPU a reading"
 
 
-def run(tags: int = TAGS, rows: int = 200, runs: int = RUNS) -> dict[str, Figure]:
+def run(tags: int = TAGS, rows: int = 160, runs: int = RUNS) -> dict[str, Figure]:
     """`rows`: readings of each tag in a run."""
     batches = max(1, tags * rows // BATCH)
 
