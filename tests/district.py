@@ -27,7 +27,6 @@ from davy.reading.uid import uuid7
 from davy.uplink.enrol import Invitation, join
 
 CLOCK = SystemClock()
-SOURCES = str(Path(__file__).parents[1] / "src")
 #: Generous: two cores may be shared with much else.
 PATIENCE_S = 60.0
 
@@ -39,6 +38,11 @@ async def until(true: Callable[[], Any], what: str, seconds: float = PATIENCE_S)
         assert CLOCK.mono_ns() < deadline, f"{what}: not within {seconds:.0f} s"
         await asyncio.sleep(0.02)
     return found
+
+
+def environment() -> dict[str, str]:
+    """For processes that run this checkout."""
+    return os.environ | {"PYTHONPATH": str(Path(__file__).parents[1] / "src")}
 
 
 def free_port() -> int:
@@ -72,7 +76,7 @@ class Process:
             self.running = await asyncio.create_subprocess_exec(
                 sys.executable,
                 *("-m", self.module, str(self.folder)),
-                env=os.environ | {"PYTHONPATH": SOURCES},
+                env=environment(),
                 stderr=log,
             )
         if self.socket:

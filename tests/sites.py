@@ -21,11 +21,12 @@ from davy.clock import SECOND, SimulatedClock
 from davy.edge.config import SYSTEM_TAGS, Site, SiteConfig
 from davy.edge.core import Core, build
 from davy.errors import DavyError
-from davy.fact import Epoch, Kind, Leaf, Tags, Transition, decode_leaf
+from davy.fact import Kind, Leaf, Tags, Transition, decode_leaf
 from davy.fact.codec import decode_readings
 from davy.fact.event import BODY, State
 from davy.fact.memory import References
-from davy.reading import Class, Hazard, Readings, Status, Tag, TagTable
+from davy.reading import Class, Hazard, Readings, Tag, TagTable
+from davy.reading.readings import COLUMNS
 
 NOW = 1_750_000_000 * SECOND
 LEVEL, GAS, FLOW = 0, 1, 2
@@ -99,6 +100,13 @@ def batch(
         mono_ns=clock.mono_ns(),
         boot_id=1,
     )
+
+
+def many(tag: int, values: Any, clock: Any) -> Readings:
+    """Readings of one tag, all of them now."""
+    n = len(values)
+    columns = {c: np.repeat(getattr(batch({tag: 0.0}, clock), c), n) for c, _ in COLUMNS} | {"value": values}
+    return Readings(**columns, origin="zs/quay/bb1", tags_version=1, mono_ns=clock.mono_ns(), boot_id=1)
 
 
 @dataclass
@@ -226,6 +234,3 @@ class Box:
             recorder._condition.notify()
         recorder._thread.join(10)
         recorder.log.close()
-
-
-__all__ = ["Box", "Entry", "Epoch", "Here", "Status", "batch", "entries", "fsck", "site", "table"]

@@ -82,3 +82,23 @@ def test_bulk_bodies_that_gave_way_are_missed_unless_a_leaf_says_so(tmp_path: Pa
     assert report.findings[-1].last <= aged[1].last
     assert not report.ok
     log.close()
+
+
+@pytest.mark.feature("F31")
+def test_a_pack_that_a_refused_group_began_or_closed_is_not_offered_to_give_way(
+    tmp_path: Path, life: Callable[[], Life]
+) -> None:
+    disk, lived = SmallDisk(1 << 30), life()
+    log = Log.open(tmp_path, ORIGIN, disk, SEGMENT_BYTES)
+    for hour in range(2):
+        log.append(make_group(log.size, 30), hour)
+    disk.room = 0
+    with pytest.raises(Full):
+        log.append(make_group(log.size, 30), 2)
+    assert [pack.hour for pack in log.aged(ErasureClass.sensor, 9)] == [0]
+    disk.room = 1 << 30
+    log.append(make_group(log.size, 30), 2)
+    assert [pack.hour for pack in log.aged(ErasureClass.sensor, 9)] == [0, 1]
+    lived.publish(log)
+    log.close()
+    assert check(tmp_path, lived.signer.vkey).findings == []

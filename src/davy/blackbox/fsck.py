@@ -20,6 +20,7 @@ from davy.blackbox.tiles import HEIGHT, WIDTH, Tiles, entries_path, tile_path, u
 from davy.clock import Clock, SystemClock
 from davy.errors import Corrupt, Inconsistent, KeyUnknown, LogError
 from davy.fact import Kind, Leaf, Note, decode_leaf
+from davy.fact.event import BULK_RETIRED
 
 #: Opens a body: the leaf and its chunk in, the plain body out, `body_root` checked.
 #: Raises KeyUnknown (not held, or erased), Corrupt or Inconsistent (not what the leaf commits to).
@@ -58,7 +59,7 @@ class Report:
     """What a check found.
 
     size, root: of the checkpoint; unsigned: entries after it, in the journal only; bodies: chunks read;
-    opened: of them, opened with a key; erased: missing, with an erase leaf that says so; data: bytes of
+    opened: of them, opened with a key; erased: missing, with a leaf that says so; data: bytes of
     leaves, chunks and tiles read; quarantined: bytes set aside by recoveries; cosigned: size and POSIX
     second of the mirror's cosignature, if one was checked.
     """
@@ -181,7 +182,8 @@ class _Checking:
         self._tile_roots: dict[int, list[bytes]] = {}  # tile level 1 and up -> hashes of its unfinished tile
         self._epoch: int | None = -1  # -1: none yet; None: not known, since entries could not be read
         self._missing: list[tuple[int, int]] = []  # leaf, class
-        self._erase_leaves: list[int] = []
+        self._explaining: list[int] = []  # leaves that may say what is gone
+        self._unread = 0  # of them, not opened here
         self._erased: list[tuple[int, int, int]] = []  # class, first, last
 
     def run(self, checkpoints: dict[int, Checkpoint]) -> None:
@@ -306,9 +308,9 @@ class _Checking:
             self._report.add("seq", index, f"expected the leaf's place, got {leaf.seq - index:+d} from it")
         self._check_epoch(index, leaf)
         plain = self._check_body(index, leaf) if leaf.body_hash else None
-        if leaf.kind == Kind.erase:
-            self._erase_leaves.append(index)
-            self._note_erased(index, plain)
+        if leaf.kind in (Kind.erase, Kind.gap):
+            self._explaining.append(index)
+            self._note_erased(index, leaf.kind, plain)
 
     def _check_epoch(self, index: int, leaf: Leaf) -> None:
         """Epochs rise, each by a leaf of its own; before the first only leaves about the start may come."""
@@ -346,25 +348,27 @@ class _Checking:
         self._report.opened += 1
         return plain
 
-    def _note_erased(self, index: int, plain: bytes | None) -> None:
-        """What an erase leaf erased: a Note whose detail has class, first and last."""
+    def _note_erased(self, index: int, kind: int, plain: bytes | None) -> None:
+        """What is gone by an erase leaf, or a gap leaf `bulk_retired`: a Note whose detail has class, first, last."""
         if plain is None:
+            self._unread += 1
             return
         try:
-            detail = Note.decode(plain).detail
-            self._erased.append((detail["class"], detail["first"], detail["last"]))
+            note = Note.decode(plain)
+            if kind == Kind.erase or note.what == BULK_RETIRED:
+                self._erased.append((note.detail["class"], note.detail["first"], note.detail["last"]))
         except (Corrupt, KeyError, TypeError) as error:
-            self._report.add("body_wrong", index, f"erase leaf: expected class, first and last: {error!r}")
+            self._report.add("body_wrong", index, f"{Kind(kind).name} leaf: expected class, first and last: {error!r}")
 
     def _explain_missing(self) -> None:
-        unread = len(self._erase_leaves) - len(self._erased)
         for index, erasure in self._missing:
             if any(erasure == c and first <= index <= last for c, first, last in self._erased):
                 self._report.erased += 1
-            elif unread and self._erase_leaves[-1] > index:
-                self._report.add("body_unexplained", index, f"no body; {unread} erase leaves could not be read here")
+            elif self._unread and self._explaining[-1] > index:
+                message = f"no body; {self._unread} erase or gap leaves could not be read here"
+                self._report.add("body_unexplained", index, message)
             else:
-                self._report.add("body_missing", index, "no body, and no erase leaf that says so")
+                self._report.add("body_missing", index, "no body, and no erase or gap leaf that says so")
 
 
 #: Kinds that may stand before the first epoch leaf (contracts.md 9).

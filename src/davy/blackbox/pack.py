@@ -293,17 +293,19 @@ class Packs:
     def aged(self, erasure: ErasureClass, before_hour: int) -> list[Pack]:
         """The packs of a class whose hour is below `before_hour`, the open one excepted, oldest first."""
         folder, found = _folder(self.root, erasure), []
-        open_pack = self._open.get(erasure)
-        for name in _names(folder):
-            path = folder / f"{name}.pack"
+        writing = self._open.get(erasure)
+        kept = {pack.path for pack in (writing, writing and writing.previous) if pack}  # an `undo` may go back to it
+        for path in (folder / f"{name}.pack" for name in _names(folder)):
+            if path in kept:
+                continue
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 hour = _hour(fd, path)
-                if hour < before_hour and not (open_pack and open_pack.path == path):
-                    size, last = os.fstat(fd).st_size, int(name)
+                if hour < before_hour:
+                    size, last = os.fstat(fd).st_size, int(path.stem)
                     for entry in scan(fd):
                         last = entry.seq
-                    found.append(Pack(erasure, name, hour, int(name), last, size))
+                    found.append(Pack(erasure, path.stem, hour, int(path.stem), last, size))
             finally:
                 os.close(fd)
         return found

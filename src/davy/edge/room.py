@@ -1,6 +1,6 @@
 """Room on the disk: kept for what happens next, at the cost of the oldest bulk (never of an event).
 
-Below `keep_free` an alarm says so, and the history process gives up its oldest files: they are a projection and
+Near `keep_free` an alarm says so, and below it the history process gives up its oldest files: they are a projection and
 can be made again. Below half of it, when history had nothing more to give, the oldest sealed readings go, whole
 hours of them; a `gap` leaf that names them is durable before the first byte is removed.
 """
@@ -16,15 +16,17 @@ import structlog
 from davy.blackbox.pack import Pack
 from davy.clock import SECOND, Clock
 from davy.edge.recorder import Recorder
+from davy.errors import DavyError
 from davy.fact import ErasureClass, Kind, Note
+from davy.fact.event import BULK_RETIRED
 
 log_line = structlog.get_logger()
 
 LOOK_S = 5.0
 #: Given up when the disk is full to the last byte, so that alarms, acts and the `gap` leaf still fit.
 BALLAST_BYTES = 1 << 20
-#: What was low is low until there is so much more.
-_MORE = 1.1
+#: Room is low from 1.1 of `keep_free` on, so the alarm is told before history gives way, until there is 1.2 of it.
+_LOW, _ENOUGH = 1.1, 1.2
 _SEALED_S = 30.0
 
 
@@ -59,24 +61,24 @@ class Room:
         while True:
             try:
                 await self.step()
-            except OSError as error:
+            except (OSError, DavyError) as error:
                 log_line.error("room_not_made", err=str(error))
             await pace.sleep_until(pace.mono_ns() + int(LOOK_S * 1e9))
 
     async def step(self) -> None:
         """Look once; sealed readings go only where it was low the time before, so the alarm is first.
 
-        Raises OSError.
+        Raises OSError, Corrupt.
         """
         free = await asyncio.to_thread(self._free, self._data)
-        was, self.low = self.low, free < self._keep_free * (_MORE if self.low else 1)
+        was, self.low = self.low, free < self._keep_free * (_ENOUGH if self.low else _LOW)
         if self._recorder.faults.disk:
             await asyncio.to_thread(self._ballast.unlink, missing_ok=True)
         elif not self.low:
             await asyncio.to_thread(self._load)
         half = self._keep_free // 2
         if was and free < half:
-            await self._retire(int(half * _MORE) - free)
+            await self._retire(int(half * _LOW) - free)
 
     def _load(self) -> None:
         with suppress(OSError):  # no room for it after all: the next look tries again
@@ -98,13 +100,13 @@ class Room:
             "packs": [pack.name for pack in packs],
             "bytes": sum(pack.size for pack in packs),
         }
-        told = self._recorder.put_first(Kind.gap, Note("bulk_retired", detail, self._clock.now_us()))
+        told = self._recorder.put_first(Kind.gap, Note(BULK_RETIRED, detail, self._clock.now_us()))
         try:
             await asyncio.wait_for(asyncio.wrap_future(told), _SEALED_S)
         except TimeoutError:
             return  # not durable, so nothing may go
         await asyncio.wrap_future(self._recorder.ask(lambda log: log.retire(packs)))
-        log_line.warning("bulk_retired", **detail)
+        log_line.warning(BULK_RETIRED, **detail)
 
 
 def oldest(packs: list[Pack], wanted: int) -> list[Pack]:

@@ -208,6 +208,9 @@ class Note(_Event):
     time: int
 
 
+#: `Note.what` of a gap leaf that says which sealed bodies went to make room; detail: class, first, last (leaves).
+BULK_RETIRED = "bulk_retired"
+
 #: The body class of each kind that has an event body.
 BODY: dict[Kind, type[_Event]] = {
     Kind.transition: Transition,
