@@ -41,9 +41,13 @@ class Contents:
         self.origin = origin
         self.keys = keys
         self._fold: Fold | None = None  # until the first epoch leaf was read
+        self._odd: str = ""  # what is wrong with the epoch just read, unless the next leaf says the state was lost
         self._refs: dict[int, References] = {}
 
     def __call__(self, leaf: Leaf, chunk: bytes) -> bytes:
+        odd, self._odd = self._odd, ""
+        if odd and leaf.kind != Kind.unverified_start:
+            raise Inconsistent(odd)
         key = self.keys.key(leaf.key_id)
         plain = open_chunk(leaf, chunk, key, self.origin)
         if leaf.kind == Kind.readings:
@@ -62,8 +66,7 @@ class Contents:
 
     def _epoch(self, epoch: Epoch) -> None:
         if self._fold is not None and not self._fold.agrees(epoch.snapshot):
-            fold, self._fold = self._fold, Fold.of(epoch.snapshot["alarms"])
-            raise Inconsistent(f"the alarm snapshot is not the fold of the {len(fold.live)} alarms before it")
+            self._odd = f"epoch {epoch.number}: its alarm snapshot is not the fold of what stands before it"
         self._fold = Fold.of(epoch.snapshot["alarms"])
         if self.keys.hash(epoch.number) != epoch.wraps_hash:
             raise Corrupt(f"keyring of epoch {epoch.number}: not the file this leaf names")

@@ -26,7 +26,7 @@ from davy.edge.config import SYSTEM_TAGS, Site, load
 from davy.edge.faults import unheld_us
 from davy.edge.live import LATEST_EVERY_S, LiveFeed
 from davy.edge.recorder import Recorder, SignerPort
-from davy.edge.resume import Resumed, resume
+from davy.edge.resume import Resumed, counts, resume
 from davy.edge.room import Room
 from davy.edge.verbs import act_of, may, readings_of
 from davy.errors import DavyError, Unreachable
@@ -182,11 +182,13 @@ class Core:
             self.seal()
             self._put_tags()
 
-    def begin_epoch(self, reason: str) -> None:
-        """New keys from here on; the leaf carries the whole alarm state."""
+    def begin_epoch(self, reason: str, lost: str = "") -> None:
+        """New keys from here on; the leaf carries the whole alarm state. lost: why it is not what stood before."""
         self.seal()
         self._epoch_began = self.pace.mono_ns()
         self.recorder.put_epoch(self.alarms.snapshot(), reason)
+        if lost:  # directly after it, so whoever folds the log knows why the two differ
+            self.recorder.put_event(Kind.unverified_start, Note("unverified_start", {"why": lost}, self.clock.now_us()))
         self._put_tags()
         self._learnt = self._epoch_began + LEARN_NS if reason == "start" else None
 
@@ -313,7 +315,7 @@ class Core:
             return {
                 "origin": self.site.origin,
                 "readings_in": self.readings_in,
-                "leaves": self.recorder.log.size,
+                "leaves": self.recorder.log.size if self.recorder.log else 0,
                 "backlog": self.recorder.backlog,
                 "dropped_readings": self.recorder.faults.dropped,
                 "dropped_items": self.live.dropped,
@@ -367,20 +369,39 @@ def recipients(path: Path) -> list[bytes]:
 def build(site: Site, clock: Clock, signer: SignerPort, outputs: list[Output], pace: Clock | None = None) -> Core:
     """The wiring of a core, ready to ingest: log opened and recovered, alarms resumed, epoch begun.
 
-    clock: what time it is; pace: real time for sealing and epochs, by default the same. Raises
-    LogError when the log on disk contradicts itself, and OSError when it cannot be opened.
+    clock: what time it is; pace: real time for sealing and epochs, by default the same. A log that
+    cannot be opened (full disk, contradiction) stops nothing: alarms run, DAVY.DISK stands, and the
+    recorder tries again (contracts.md 9).
     """
     pace = pace or clock
-    log = Log.open(site.log, site.origin)
-    before: Resumed = resume(log, site.tags, signer.key)
+
+    def reopen() -> tuple[Log, tuple[int, int, int]]:
+        log = Log.open(site.log, site.origin)
+        return log, counts(log)
+
+    log: Log | None = None
+    try:
+        log, _ = reopen()
+        before = resume(log, site.tags, signer.key)
+    except (OSError, DavyError) as error:
+        if log is not None:
+            log.close()
+            log = None
+        log_line.error("log_not_opened", err=str(error))
+        before = Resumed(Alarms(site.tags), -1, 0, 0, f"log not opened: {error}")
     recorder = Recorder(
-        log, signer, clock, pace, boot=before.boot + 1, epoch=before.epoch, tags_version=before.tags_version
+        log,
+        signer,
+        clock,
+        pace,
+        boot=before.boot + 1,
+        epoch=before.epoch,
+        tags_version=before.tags_version,
+        reopen=reopen,
     )
     core = Core(site, clock, pace, recorder, before.alarms, outputs)
-    core.begin_epoch("start")
     now = clock.now_us()
-    if before.lost:
-        recorder.put_event(Kind.unverified_start, Note("alarm_state_not_restored", {"why": before.lost}, now))
+    core.begin_epoch("start", f"alarm state not restored: {before.lost}" if before.lost else "")
     recorder.put_event(Kind.config, Config("site", json.loads(site.config.model_dump_json()), now))
     core.own_tags_are_well()
     return core

@@ -15,7 +15,7 @@ log_line = structlog.get_logger()
 class Faults:
     """What keeps the record from being complete. Written by the recorder's thread, read by the event loop.
 
-    failing: step ("append", "checkpoint", "bundles") -> who refuses it, "disk" or "signer"; dropped: readings, in all.
+    failing: step ("open", "append", "checkpoint", "bundles") -> who refuses it, "disk" or "signer"; dropped: readings, in all.
     """
 
     failing: Mapping[str, str] = field(default_factory=dict)  # replaced, never changed: the other thread reads it
@@ -31,7 +31,7 @@ class Faults:
 
     def failed(self, step: str, error: Exception) -> None:
         """Remember that `step` failed; the first time in a row is written down."""
-        is_disk = isinstance(error, Full) or not isinstance(error, DavyError)
+        is_disk = step == "open" or isinstance(error, Full) or not isinstance(error, DavyError)
         who = "disk" if is_disk else "signer"
         if self.failing.get(step) != who:
             log_line.error("record_failing", step=step, who=who, err=str(error))

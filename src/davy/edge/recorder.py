@@ -67,12 +67,23 @@ class _Work:
 class Recorder:
     """The writing end of one log, with its thread. All `put_*` may be called from the event loop.
 
+    log: None where it could not be opened yet; the thread tries `reopen` until it can, and what was put
+    waits. boot, epoch and tags_version are counted on from what the log holds, then as well.
     A future gives the leaf index once the leaf is durable (bodies and journal synced). Events are
     never dropped; readings are when the disk refuses for long, and then a `gap` leaf says how many.
     """
 
     def __init__(
-        self, log: Log, signer: SignerPort, clock: Clock, pace: Clock, *, boot: int, epoch: int, tags_version: int
+        self,
+        log: Log | None,
+        signer: SignerPort,
+        clock: Clock,
+        pace: Clock,
+        *,
+        boot: int,
+        epoch: int,
+        tags_version: int,
+        reopen: Callable[[], tuple[Log, tuple[int, int, int]]] | None = None,
     ) -> None:
         self.log = log
         self.signer = signer
@@ -83,6 +94,8 @@ class Recorder:
         self.tags_version = tags_version
         self.faults = Faults()
         self.on_checkpoint: Callable[[int], object] = lambda size: None
+        self._reopen = reopen
+        self._tables_before = 0  # tag tables in a log that was opened late: ours are counted on from there
         self._sealer: Sealer | None = None
         self._encoder = ReadingsEncoder(None)
         # The queue and its counters belong to `_condition`; everything below them to the thread.
@@ -204,20 +217,36 @@ class Recorder:
                 if self._queue and not self._stopping:
                     self._condition.wait_for(lambda: self._stopping, GROUP_S)
                 group = self._next_group()
-            self._answer()
-            if group and not self._commit(group):
+            log = self._opened()
+            if log is not None:
+                self._answer(log)
+            if group and (log is None or not self._commit(log, group)):
                 with self._condition:
                     if self._stopping:
                         break
                     self._condition.wait_for(lambda: self._stopping, RETRY_S)
-            self._checkpoint(force=False)
-        self._checkpoint(force=True)
+            if log is not None:
+                self._checkpoint(log, force=False)
+        if self.log is not None:
+            self._checkpoint(self.log, force=True)
 
-    def _answer(self) -> None:
+    def _opened(self) -> Log | None:
+        """The log, opened now if it could not be before."""
+        if self.log is None and self._reopen is not None:
+            try:
+                self.log, (self.boot, self.epoch, self._tables_before) = self._reopen()
+                self.boot += 1
+            except (OSError, DavyError) as error:
+                self.faults.failed("open", error)
+            else:
+                self.faults.went("open")
+        return self.log
+
+    def _answer(self, log: Log) -> None:
         while self._asked:
             question, answer = self._asked.popleft()
             try:
-                answer.set_result(question(self.log))
+                answer.set_result(question(log))
             except Exception as error:  # noqa: BLE001  (whoever asked is told, and judges)
                 answer.set_exception(error)
 
@@ -233,15 +262,15 @@ class Recorder:
         self._committing = len(group)
         return group
 
-    def _commit(self, group: list[_Work]) -> bool:
+    def _commit(self, log: Log, group: list[_Work]) -> bool:
         """Seal and append; on success the works leave the queue and their futures are set."""
         before = self._sealer, self._encoder, self.epoch  # a group that fails is sealed again from its beginning
         gap, gap_drops = self._gap(group[0].tags_version)
         works = ([gap] if gap else []) + group
-        first = self.log.size
+        first = log.size
         try:
-            sealed = [self._seal(work, seq) for seq, work in enumerate(works, first)]
-            self.log.append(sealed, self.clock.now_us() // (3600 * SECOND))
+            sealed = [self._seal(log.origin, work, seq) for seq, work in enumerate(works, first)]
+            log.append(sealed, self.clock.now_us() // (3600 * SECOND))
         except (OSError, DavyError) as error:  # the disk, or the signer would not give an epoch: kept, and tried again
             self._sealer, self._encoder, self.epoch = before
             self.faults.failed("append", error)
@@ -251,17 +280,17 @@ class Recorder:
             log_line.exception("leaf_not_made", works=len(group), err=repr(error))
             self._find_bad_work(group, error)
         else:
-            self._durable(group, gap_drops)
+            self._durable(log, group, gap_drops)
             for seq, work in enumerate(works, first):
                 work.durable.set_result(seq)
             return True
         self._committing = 0
         return False
 
-    def _durable(self, group: list[_Work], gap_drops: int) -> None:
+    def _durable(self, log: Log, group: list[_Work], gap_drops: int) -> None:
         self.faults.went("append")
-        if self.log.trouble:
-            self.faults.failed("bundles", self.log.trouble)
+        if log.trouble:
+            self.faults.failed("bundles", log.trouble)
         else:
             self.faults.went("bundles")
         with self._condition:
@@ -298,14 +327,15 @@ class Recorder:
         note = Note("readings_dropped", detail, self.clock.now_us())
         return _Work(Kind.gap, tags_version, event=note), count
 
-    def _seal(self, work: _Work, seq: int) -> tuple[bytes, bytes | None, ErasureClass]:
-        draft = self._draft(work)
+    def _seal(self, origin: str, work: _Work, seq: int) -> tuple[bytes, bytes | None, ErasureClass]:
+        draft = self._draft(origin, work)
         assert self._sealer is not None, "the first work of a recorder is an epoch"
         leaf, chunk = self._sealer.seal(draft, seq)
         return leaf, chunk, ErasureClass(draft.erasure)
 
-    def _draft(self, work: _Work) -> Draft:
+    def _draft(self, origin: str, work: _Work) -> Draft:
         now, mono = self.clock.now_us(), self.clock.mono_ns()
+        tags_version = self._tables_before + work.tags_version
         if work.readings is not None:
             r = work.readings
             encoded, blocks = self._encoder.encode_with_blocks(r)
@@ -315,21 +345,21 @@ class Recorder:
                 t1=int(r.server_time.max()),
                 mono=r.mono_ns or mono,
                 n=len(r),
-                tags_version=r.tags_version,
+                tags_version=tags_version,
                 blocks=blocks,
                 encoded=encoded,
                 erasure=ErasureClass.sensor,
             )
         event = work.event
         if work.epoch is not None:
-            event = self._begin_epoch(*work.epoch, work.tags_version, now)
+            event = self._begin_epoch(origin, *work.epoch, tags_version, now)
         assert event is not None
         if isinstance(event, Tags):
-            event = self._begin_table(event)
+            event = self._begin_table(replace(event, version=tags_version))
         body = event.encode()
         when = int(getattr(event, "time", now))
         return Draft(
-            kind=work.kind, t0=when, t1=when, mono=mono, n=1, tags_version=work.tags_version,
+            kind=work.kind, t0=when, t1=when, mono=mono, n=1, tags_version=tags_version,
             blocks=[memoryview(body)], encoded=body, erasure=ErasureClass.event,
         )  # fmt: skip
 
@@ -342,20 +372,20 @@ class Recorder:
         self._encoder = ReadingsEncoder(refs)
         return replace(table, refs=refs.astype("<f8").tobytes())
 
-    def _begin_epoch(self, snapshot: Any, reason: str, tags_version: int, now: int) -> Epoch:
+    def _begin_epoch(self, origin: str, snapshot: Any, reason: str, tags_version: int, now: int) -> Epoch:
         number = self.epoch + 1
         keys, wraps_hash = self.signer.epoch(number)
         self.epoch = number
-        self._sealer = Sealer(self.log.origin, self.boot, number, keys)
+        self._sealer = Sealer(origin, self.boot, number, keys)
         return Epoch(number, wraps_hash, snapshot, tags_version, now, reason)
 
-    def _checkpoint(self, force: bool) -> None:
+    def _checkpoint(self, log: Log, force: bool) -> None:
         now = self.pace.mono_ns()
         if not self._checkpoint_due or (not force and now - self._last_checkpoint_ns < CHECKPOINT_NS):
             return
         try:
-            size, root = self.log.size, self.log.root()
-            self.log.publish(self.signer.sign(self.log.origin, size, root), size)
+            size, root = log.size, log.root()
+            log.publish(self.signer.sign(log.origin, size, root), size)
         except (OSError, DavyError) as error:
             self.faults.failed("checkpoint", error)
             self._last_checkpoint_ns = now + 1_000_000_000 - CHECKPOINT_NS  # once a second until it signs again

@@ -31,18 +31,25 @@ class Resumed:
     lost: str
 
 
+def counts(log: Log) -> tuple[int, int, int]:
+    """(boot, epoch, tags_version) of the newest leaf, all 0 in a new log."""
+    if log.size == 0:
+        return 0, 0, 0
+    last = decode_leaf(log.leaves(log.size - 1, log.size)[0])
+    return last.boot, last.epoch, last.tags_version
+
+
 def resume(log: Log, tags: TagTable, key: Callable[[int], bytes]) -> Resumed:
     """The state the log holds. key: key of a body by its key_id; raises DavyError where it is gone."""
     if log.size == 0:
-        return Resumed(Alarms(tags), 0, 0, 0, "")
-    last = decode_leaf(log.leaves(log.size - 1, log.size)[0])
+        return Resumed(Alarms(tags), *counts(log), "")
     try:
         alarms = _fold(log, tags, key)
         lost = ""
     except DavyError as error:
         log_line.error("alarm_state_not_restored", reason=error.reason, err=str(error))
         alarms, lost = Alarms(tags), f"{error.reason}: {error}"
-    return Resumed(alarms, last.boot, last.epoch, last.tags_version, lost)
+    return Resumed(alarms, *counts(log), lost)
 
 
 def _fold(log: Log, tags: TagTable, key: Callable[[int], bytes]) -> Alarms:

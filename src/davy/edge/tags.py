@@ -17,8 +17,6 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import openpyxl
-
 from davy.errors import ConfigError, Problem
 from davy.reading import Class, Hazard, Tag, TagTable
 from davy.source.duration import parse_duration
@@ -120,6 +118,8 @@ class TagFile:
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
     """(line, cells) of every line that is not empty; the header first."""
     if path.suffix.lower() == ".xlsx":
+        import openpyxl  # 22 MB that most sites, whose list is CSV, need not hold
+
         with closing(openpyxl.load_workbook(path, read_only=True, data_only=True)) as book:
             cells = book.active.iter_rows(values_only=True) if book.active is not None else ()
             rows = [(i, ["" if c is None else _plain(c) for c in row]) for i, row in enumerate(cells, 1)]
@@ -308,6 +308,8 @@ def write_uids(path: Path, make: Callable[[], str]) -> int:
 
 
 def _write_uids_xlsx(path: Path, make: Callable[[], str]) -> int:
+    import openpyxl  # as in `_rows`
+
     book = openpyxl.load_workbook(path)
     sheet = book.active
     assert sheet is not None

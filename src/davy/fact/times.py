@@ -73,11 +73,23 @@ def code_source(source: I64, server: I64) -> tuple[Coding, I64]:
 
 
 def _cheapest(candidates: Sequence[tuple[I64, bool, Sequence[int]]]) -> tuple[Coding, I64]:
-    tried = []
+    """The coding of the fewest bits, and its column. candidates: (times, whether relative, orders, ascending)."""
+    tried, samples = [], []
     for x, relative, orders in candidates:
-        unit = next(u for u in reversed(UNITS) if not (x[:1] % u).any() and not (x % u).any())
+        unit = _unit(x)
         for order in orders:
             coding = Coding(unit, order, relative)
-            tried.append((int(bit_lengths(zigzag(coding.code(x[:_SAMPLE]))).sum()), coding, x))
-    _, coding, x = min(tried, key=lambda t: t[0])
+            tried.append((coding, x))
+            samples.append(coding.code(x[:_SAMPLE]))
+    bits = bit_lengths(zigzag(np.concatenate(samples))).reshape(len(tried), -1).sum(axis=1)
+    coding, x = tried[int(bits.argmin())]
     return coding, coding.code(x)
+
+
+def _unit(x: I64) -> int:
+    """The largest of UNITS that all of `x` are multiples of; the head is asked first, as it mostly knows."""
+    return next(u for u in reversed(UNITS) if u == 1 or (_divides(u, x[:_SAMPLE]) and _divides(u, x)))
+
+
+def _divides(unit: int, x: I64) -> bool:
+    return bool((x // unit * unit == x).all())  # numpy divides five times faster than it takes remainders

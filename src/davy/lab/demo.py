@@ -75,6 +75,7 @@ async def run(folder: Path, ports: int, seconds: float | None, headless: bool, s
     """Bring the district up in `folder` and run it for `seconds`, or until cancelled; fills `summary`."""
     say: Callable[[str], None] = (lambda text: None) if headless else print
     clock = SystemClock()
+    os.environ["DAVY_DEMO"] = "1"  # both consoles give a fresh one-time link at every start
     farm = ServerProcess("--farm", "--begin-after", str(CALM_S))
     try:
         say("  starting lab: tank farm (Modbus TCP)")
@@ -93,7 +94,8 @@ def _centre(folder: Path, ports: int, clock: SystemClock) -> centre_config.Centr
     if not (folder / "centre.yaml").exists():
         centre_config.init(folder, "county", ["127.0.0.1"], ports + 43 if ports else _free_port(), clock)
         path = folder / "centre.yaml"
-        path.write_text(path.read_text().replace("port: 8100", f"port: {ports}"))
+        text = path.read_text(encoding="utf-8").replace("port: 8100", f"port: {ports}")
+        path.write_text(text + "title: {en: Binhai County, zh: 滨海县应急管理局}\n", encoding="utf-8")
     (folder / "run" / "intake.json").unlink(missing_ok=True)
     return centre_config.load(folder)
 

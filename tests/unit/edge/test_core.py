@@ -422,3 +422,34 @@ async def test_a_replay_waits_for_the_record(box: Box, monkeypatch: pytest.Monke
         if waiting.done():
             return
     raise AssertionError("the replay did not go on")
+
+
+@pytest.mark.feature("F15", "F31")
+async def test_a_log_that_cannot_be_opened_stops_no_alarm_and_is_tried_again(tmp_path: Path) -> None:
+    place = site(tmp_path / "quay")
+    before = Box(place)
+    before.reads(gas=30.0, level=95.0)
+    await before.durable()
+    before.stop()
+    whole = (place.log / "checkpoint").read_bytes()
+    (place.log / "checkpoint").write_bytes(b"not a checkpoint")
+
+    box = Box(place)
+    box.reads(gas=30.0)
+    assert [t.alarm for t in box.told] == [GAS_HIGH]
+    await box.until(lambda: box.core.recorder.faults.disk, "the fault")
+    box.passes(SECOND)
+    assert "DAVY.DISK" in box.ailing()
+
+    (place.log / "checkpoint").write_bytes(whole)
+    await box.until(lambda: not box.core.recorder.backlog, "the log")
+    await box.lives(12 * SECOND)
+    assert "DAVY.DISK" not in box.ailing()
+    await box.durable()
+    box.stop()
+    made = entries(place)
+    assert [e.leaf.boot for e in made if e.kind == Kind.transition and e.content.alarm == GAS_HIGH] == [1, 2]
+    assert [e.leaf.boot for e in made if e.kind == Kind.unverified_start] == [2]
+    assert {e.leaf.boot for e in made} == {1, 2}
+    assert sorted({e.leaf.epoch for e in made}) == [1, 2]
+    assert fsck(place).findings == []

@@ -106,7 +106,7 @@ async def test_a_lost_keyring_costs_the_state_of_the_alarms_but_never_the_start(
     await again.durable()
     again.stop()
     told = [e.content for e in entries(place) if e.kind == Kind.unverified_start]
-    assert [n.what for n in told] == ["alarm_state_not_restored"]
+    assert [n.what for n in told] == ["unverified_start"]
     assert "key_unknown" in told[0].detail["why"]
 
 

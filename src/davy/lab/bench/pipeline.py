@@ -96,6 +96,7 @@ def _pipeline(make: Make, runs: int, tags: int) -> tuple[list[float], int]:
             return uvloop.run(all_runs()), tally.transitions
         finally:
             core.recorder.stop()
+            assert core.recorder.log is not None
             core.recorder.log.close()
 
 
