@@ -99,11 +99,10 @@ def pid(house: Path, name: str) -> int:
 
 
 def is_alive(number: int) -> bool:
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return False
-    return Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    """Whether there is such a process; 0 for one that never began, and one that only waits to be reaped, is none."""
+    with suppress(FileNotFoundError):
+        return number > 0 and Path(f"/proc/{number}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
 
 
 async def until(true, what: str) -> None:
