@@ -37,7 +37,7 @@ def rows(path: Path) -> np.ndarray:
 
 
 @pytest.mark.shared
-@pytest.mark.feature("F01", "F18", "F30", "F31", "F39")
+@pytest.mark.feature("F01", "F15", "F30", "F31", "F39")
 @pytest.mark.timeout(300)
 async def test_a_replayed_longwall_stands_at_the_centre_value_by_value(shared: Path, tmp_path: Path) -> None:
     path = shared / "datasets" / "coal_methane" / "methane-train.arff"

@@ -223,7 +223,7 @@ class Packs:
     def extend(self, erasure: int, bodies: Sequence[tuple[int, bytes]], hour: int) -> None:
         """Add bodies (seq, chunk) of one class, seq rising, to the group; some 0.7 us each."""
         if not self._grouping:
-            self._keep()
+            self.keep()
             self._grouping = True
         pack = self._open.get(erasure)
         if pack is None or pack.hour < hour:
@@ -325,7 +325,7 @@ class Packs:
             self._close(pack)
         self._open.clear()
 
-    def _keep(self) -> None:
+    def keep(self) -> None:
         """The group synced last is acknowledged: an `undo` no longer takes it back."""
         for pack in self._open.values():
             pack.kept, pack.index_kept = pack.end, pack.index_end

@@ -90,10 +90,6 @@ def _hashes(leaf_key: _Hmac, blocks: Sequence[bytes | memoryview]) -> list[bytes
     return [sha256(b"".join((b"\0", _salt(leaf_key, i), block))).digest() for i, block in enumerate(blocks)]
 
 
-def _root(hashes: list[bytes]) -> bytes:
-    return hashes[0] if len(hashes) == 1 else root_of(hashes)  # an event has one block
-
-
 class Sealer:
     """Seals bodies under the keys of one epoch. One thread at a time.
 
@@ -128,7 +124,7 @@ class Sealer:
         chunk = nonce + aead.encrypt(nonce, self._plain(draft), _bound(self.origin, kind, seq, self.epoch, id_))
         if len(chunk) > MAX_BODY:
             raise ValueError(f"body of leaf {seq}: expected at most {MAX_BODY} bytes sealed, got {len(chunk)}")
-        root = _root(_hashes(leaf_key, draft.blocks))
+        root = root_of(_hashes(leaf_key, draft.blocks))
         leaf = Leaf(
             VERSION, kind, seq, self.epoch, draft.t0, draft.t1, self.boot, draft.mono, draft.tags_version, draft.n,
             hashlib.sha256(chunk).digest(), root, len(chunk), id_,
@@ -174,7 +170,7 @@ def _formed(leaf: Leaf, plain: bytes) -> bytes:
 
 def check_root(leaf: Leaf, blocks: Sequence[bytes | memoryview], key: bytes) -> None:
     """Raises Corrupt unless `blocks` are the plain blocks `leaf` commits to."""
-    if _root(_hashes(_leaf_key(_Hmac(key), leaf.seq), blocks)) != leaf.body_root:
+    if root_of(_hashes(_leaf_key(_Hmac(key), leaf.seq), blocks)) != leaf.body_root:
         raise Corrupt(f"body of leaf {leaf.seq}: its blocks do not have the root the leaf commits to")
 
 
