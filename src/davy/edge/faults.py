@@ -15,7 +15,8 @@ log_line = structlog.get_logger()
 class Faults:
     """What keeps the record from being complete. Written by the recorder's thread, read by the event loop.
 
-    failing: step ("open", "append", "checkpoint", "bundles") -> who refuses it, "disk" or "signer"; dropped: readings, in all.
+    failing: step ("open", "append", "checkpoint", "bundles") -> who refuses it, "disk" or "signer"; dropped:
+    readings, in all.
     """
 
     failing: Mapping[str, str] = field(default_factory=dict)  # replaced, never changed: the other thread reads it

@@ -4,8 +4,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from alarm_site import Site
 
+from alarm_site import Site
 from davy.reading import Tag
 
 
