@@ -42,8 +42,9 @@ def is_unacknowledged(alarm: AlarmView) -> bool:
 
 
 def urgency(alarm: AlarmView) -> tuple[int, bool, int, int]:
-    """Sort key of the list: by priority, unacknowledged first, then newest."""
-    return alarm.priority, not is_unacknowledged(alarm), -alarm.raised, alarm.alarm
+    """Sort key of the list: by priority, what stands before what has returned, unacknowledged first, then newest."""
+    stands = bool(alarm.state & (State.active | State.latched))
+    return alarm.priority, not stands, not is_unacknowledged(alarm), -alarm.raised, alarm.alarm
 
 
 @dataclass(frozen=True, slots=True)

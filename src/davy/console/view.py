@@ -238,7 +238,7 @@ def row(picture: Picture, alarm: AlarmView, s: Scope) -> AlarmRow:
         tile(picture, tag, s, alarm) if tag else None,
         limit_text(alarm),
         state,
-        s.t(f"state_{state}"),
+        s.t("state_latched_open" if state == "unacknowledged" and alarm.state & State.latched else f"state_{state}"),
         numbers.span(s.now - alarm.raised) if alarm.raised else "",
         reply,
         due,
@@ -257,7 +257,7 @@ TABS = tuple(_TABS)
 
 
 def tab(picture: Picture, name: str) -> list[AlarmView]:
-    """The alarms of one tab: by priority, unacknowledged first, then newest."""
+    """The alarms of one tab, by `urgency`."""
     return sorted((a for a in picture.alarms.values() if _TABS[name](a)), key=urgency)
 
 
@@ -347,6 +347,8 @@ def _clause(picture: Picture, alarm: AlarmView, s: Scope) -> str:
     subject = label(tag, s.t) if tag else f"#{alarm.tag}"
     state = state_of(alarm)
     fixed = {"latched": "say_latched", "returned": "say_back"}
+    if alarm.state & State.latched and not alarm.state & State.active:
+        state = "latched"  # the value is back, whoever has acknowledged it
     predicate = s.t(fixed.get(state) or f"say_{_alarm_word(alarm)}")
     how = "" if state in fixed else _how(picture, alarm, s)
     space, (comma, stop) = s.t.space, ("，", "。") if s.t.language == "zh" else (" ", ".")

@@ -134,6 +134,7 @@ CATALOGUE: dict[str, tuple[str, str]] = {
     "state_unacknowledged": ("Unacknowledged", "未确认"),
     "state_acknowledged": ("Acknowledged", "已确认"),
     "state_returned": ("Returned", "已恢复"),
+    "state_latched_open": ("Latched, not acknowledged", "锁存，未确认"),
     "state_latched": ("Latched, reset", "锁存，待复位"),
     "state_shelved": ("Shelved", "已搁置"),
     "state_suppressed": ("Suppressed", "已抑制"),
