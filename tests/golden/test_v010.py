@@ -148,7 +148,7 @@ def test_its_log_is_judged_sound_and_every_body_opens(site: Site, expected: dict
     assert _seen(site) == expected
 
 
-@pytest.mark.feature("F18", "F31")
+@pytest.mark.feature("F15", "F31")
 async def test_a_core_goes_on_with_it(site: Site, expected: dict[str, Any]) -> None:
     box = Box(site, SimulatedClock(NOW + 6 * HOUR, 1_000_000_000))
     assert _standing(box) == expected["standing"]
