@@ -20,7 +20,7 @@ setup: .venv/.ready
 assets: setup
 	@$(BIN)/python -m davy.console.assets
 
-peers: ; @sh .ci/peers chromium chromium-driver golang-go golang-golang-x-mod-dev fonts-noto-cjk
+peers: ; @sh .ci/peers chromium golang-go golang-golang-x-mod-dev fonts-noto-cjk
 
 run: setup assets
 	@$(BIN)/davy demo
