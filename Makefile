@@ -1,6 +1,7 @@
 # The one entry. `make` = lint + types + arrows + unit; `make run` a district in a minute; `make test` everything CI runs.
 PYTHON ?= $(firstword $(foreach p,python3.11 python3.12 python3.13 python3,$(shell command -v $(p) 2>/dev/null)))
 BIN := .venv/bin
+VENDOR := src/davy/console/static/vendor
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: all setup assets peers run test long bench fix lint types arrows unit lock docs clean
@@ -17,8 +18,10 @@ setup: .venv/.ready
 	@$(BIN)/python -m pip install -q --no-deps --no-build-isolation -e .
 	@touch $@
 
-assets: setup
+assets: setup $(VENDOR)/.ready
+$(VENDOR)/.ready: package-lock.json | setup
 	@$(BIN)/python -m davy.console.assets
+	@test ! -f $(VENDOR)/htmx.min.js || touch $@
 
 peers: ; @sh .ci/peers chromium golang-go golang-golang-x-mod-dev fonts-noto-cjk
 
@@ -33,7 +36,7 @@ test: setup assets peers lint types arrows
 
 long: setup assets peers
 	$(BIN)/pytest tests -m long --timeout 36000
-	$(BIN)/davy bench all --long --results docs/results
+	$(BIN)/davy bench all --results docs/results
 
 bench: setup
 	$(BIN)/davy bench all

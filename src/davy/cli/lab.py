@@ -1,6 +1,7 @@
 """`davy demo` and `davy bench`: everything on this machine."""
 
 import json
+import subprocess
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,6 +11,7 @@ from rich.table import Table
 
 from davy import process
 from davy.cli.show import Json
+from davy.clock import SystemClock, rfc3339
 from davy.errors import BadRequest
 from davy.lab import bench as benches
 
@@ -44,11 +46,21 @@ def bench(
         result = benches.run(each)
         if results is not None:
             results.mkdir(parents=True, exist_ok=True)
-            (results / f"{each}.json").write_text(json.dumps(result, indent=1) + "\n")
+            kept = result | {"commit": _commit(), "date": rfc3339(SystemClock().now_us())}
+            (results / f"{each}.json").write_text(json.dumps(kept, indent=1) + "\n")
         if as_json:
             typer.echo(json.dumps(result))
         else:
             _table(result)
+
+
+def _commit() -> str:
+    """The commit this code stands at, where git knows."""
+    try:
+        asked = subprocess.run(["git", "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return asked.stdout.strip()
 
 
 def _table(result: dict[str, Any]) -> None:

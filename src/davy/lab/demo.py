@@ -82,8 +82,9 @@ async def run(folder: Path, ports: int, seconds: float | None, headless: bool, s
         centre = _centre(folder / "county", ports, clock)
         place = _site(folder / "harbour-chem", ports, farm.port, clock)
         async with _supervised(office.children(centre), folder / "county" / "logs"):
-            await _until(lambda: (centre.run / "intake.json").exists(), "the centre's intake")
-            await _enrolled(place, centre, clock)
+            if not (place.secrets / "centre.json").exists():
+                await _until((centre.run / "intake.json").exists, "the centre's intake")
+                await _enrol(place, centre, clock)
             async with _supervised(site.children(place), folder / "harbour-chem" / "logs"):
                 await _watch(place, centre, seconds, say, summary)
     finally:
@@ -96,7 +97,7 @@ def _centre(folder: Path, ports: int, clock: SystemClock) -> centre_config.Centr
         path = folder / "centre.yaml"
         text = path.read_text(encoding="utf-8").replace("port: 8100", f"port: {ports}")
         path.write_text(text + "title: {en: Binhai County, zh: 滨海县应急管理局}\n", encoding="utf-8")
-    (folder / "run" / "intake.json").unlink(missing_ok=True)
+    _forget(folder)
     return centre_config.load(folder)
 
 
@@ -107,7 +108,14 @@ def _site(folder: Path, ports: int, farm: int, clock: SystemClock) -> edge_confi
         if name == "site.yaml" or not (folder / name).exists():
             (folder / name).write_text(text, encoding="utf-8")
     edge_config.write(folder, lambda: uuid7(clock.now_us(), os.urandom(10)))
+    _forget(folder)
     return edge_config.load(folder)
+
+
+def _forget(folder: Path) -> None:
+    """What an earlier run said of itself, so that only this one's word counts."""
+    for name in ("intake.json", "console.json", "first-admin-link"):
+        (folder / "run" / name).unlink(missing_ok=True)
 
 
 def _free_port() -> int:
@@ -117,10 +125,8 @@ def _free_port() -> int:
         return int(server.getsockname()[1])
 
 
-async def _enrolled(place: edge_config.Site, centre: centre_config.Centre, clock: SystemClock) -> None:
+async def _enrol(place: edge_config.Site, centre: centre_config.Centre, clock: SystemClock) -> None:
     """Join the centre before the first leaf, so it can open every body."""
-    if (place.secrets / "centre.json").exists():
-        return
     keys = signer.build(place)
     invitation = Invitation.parse(enrolment.invite(centre, clock, 600 * SECOND))
     (await join(invitation, place.origin, keys.vkey, keys.box, clock)).write(place.secrets / "centre.json")
