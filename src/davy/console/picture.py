@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from davy.alarm.fold import AlarmView
 from davy.clock import SECOND
 from davy.errors import BadRequest
-from davy.fact.event import State, Transition
+from davy.fact.event import AlarmType, State, Transition
 from davy.reading import Tag, TagTable
 from davy.reading.readings import COLUMNS
 from davy.reading.status import Status
@@ -41,10 +41,12 @@ def is_unacknowledged(alarm: AlarmView) -> bool:
     return not alarm.state & State.acked
 
 
-def urgency(alarm: AlarmView) -> tuple[int, bool, int, int]:
-    """Sort key of the list: by priority, what stands before what has returned, unacknowledged first, then newest."""
+def urgency(alarm: AlarmView) -> tuple[int, bool, bool, bool, int, int]:
+    """Sort key of the list, what kills first on top: by priority; what stands before what has returned; what is
+    measured before what cannot be; unacknowledged first; then newest."""
     stands = bool(alarm.state & (State.active | State.latched))
-    return alarm.priority, not stands, not is_unacknowledged(alarm), -alarm.raised, alarm.alarm
+    unmeasured = alarm.kind in (AlarmType.stale, AlarmType.bad)
+    return alarm.priority, not stands, unmeasured, not is_unacknowledged(alarm), -alarm.raised, alarm.alarm
 
 
 @dataclass(frozen=True, slots=True)
