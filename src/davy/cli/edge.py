@@ -81,7 +81,7 @@ def probe(
     tags = [t for t in file.tags if t.link == link]
     source = KINDS[settings.kind].make(link, settings, tags, SystemClock(), ("probe", 0, 0))
     result = asyncio.run(source.probe())
-    show({"link": link, "alive": result.alive, "frames": result.frames, "error": result.error}, as_json)
+    show({"link": link, "alive": result.alive, "frames": result.frames, "error": result.error}, as_json, result.text())
 
 
 @app.command()

@@ -192,6 +192,11 @@ class Core:
         self._put_tags()
         self._learnt = self._epoch_began + LEARN_NS if reason == "start" else None
 
+    def record_centre(self, keys: dict[str, str] | None) -> None:
+        """Whose keys this site trusts and wraps to, for whoever judges the log later (contracts.md 8)."""
+        if keys:
+            self.recorder.put_event(Kind.config, Config("centre", keys, self.clock.now_us()))
+
     def _put_tags(self) -> None:
         """The tag table, with the newest values as references for what is sealed after it."""
         value = self.live.latest.value
@@ -332,13 +337,15 @@ class SocketSigner(SignerPort):
 
     def __init__(self, site: Site) -> None:
         self._client = wire.BlockingClient(site.run / "signer.sock")
-        self._recipients = site.secrets / "centre.json"
+        self._centre = site.secrets / "centre.json"
 
     def sign(self, origin: str, size: int, root: bytes) -> bytes:
         return bytes(self._client.call("sign", origin=origin, size=size, root=root))
 
     def epoch(self, number: int) -> tuple[dict[int, bytes], bytes]:
-        answer = self._client.call("epoch", number=number, recipients=recipients(self._recipients))
+        centre = centre_keys(self._centre)
+        recipients = [bytes.fromhex(centre["recipient"])] if centre else []
+        answer = self._client.call("epoch", number=number, recipients=recipients)
         return dict(answer["keys"]), bytes(answer["wraps_hash"])
 
     def key(self, key_id: int) -> bytes:
@@ -355,15 +362,18 @@ class SocketSigner(SignerPort):
         return False
 
 
-def recipients(path: Path) -> list[bytes]:
-    """X25519 public keys that sealed bodies are wrapped to beside the box itself."""
+def centre_keys(path: Path) -> dict[str, str] | None:
+    """What enrolment told of the centre and is no secret: url, vkey of its mirror, and the X25519 public key
+    (hex) that sealed bodies are wrapped to; None where there is no centre."""
     try:
-        return [bytes.fromhex(json.loads(path.read_text())["recipient"])]
+        told = json.loads(path.read_text())
+        bytes.fromhex(told["recipient"])
+        return {key: str(told[key]) for key in ("url", "vkey", "recipient")}
     except FileNotFoundError:
-        return []
+        return None
     except (OSError, ValueError, KeyError, TypeError) as error:  # a damaged file must not stop a site
-        log_line.error("recipients_unreadable", file=path.name, err=str(error))
-        return []
+        log_line.error("centre_keys_unreadable", file=path.name, err=str(error))
+        return None
 
 
 def build(site: Site, clock: Clock, signer: SignerPort, outputs: list[Output], pace: Clock | None = None) -> Core:
@@ -403,6 +413,7 @@ def build(site: Site, clock: Clock, signer: SignerPort, outputs: list[Output], p
     now = clock.now_us()
     core.begin_epoch("start", f"alarm state not restored: {before.lost}" if before.lost else "")
     recorder.put_event(Kind.config, Config("site", json.loads(site.config.model_dump_json()), now))
+    core.record_centre(centre_keys(site.secrets / "centre.json"))
     core.own_tags_are_well()
     return core
 
@@ -434,14 +445,15 @@ async def run(folder: Path, clock: Clock, outputs: list[Output] | None = None) -
         with suppress(OSError, ValueError, TypeError):
             core.held(json.loads(uplink_file.read_text()))
 
-    recipients_before = recipients(site.secrets / "centre.json")
+    known = centre_keys(site.secrets / "centre.json")
 
-    def watch_recipients() -> None:
-        nonlocal recipients_before
-        current = recipients(site.secrets / "centre.json")
-        if current != recipients_before:
-            recipients_before = current
+    def watch_centre() -> None:
+        nonlocal known
+        current = centre_keys(site.secrets / "centre.json")
+        if current != known:
+            known = current
             core.begin_epoch("recipients")
+            core.record_centre(current)
 
     server = await wire.serve(site.run / "core.sock", core.handlers())
     try:
@@ -455,7 +467,7 @@ async def run(folder: Path, clock: Clock, outputs: list[Output] | None = None) -
             tasks.create_task(_repeat(SWEEP_S, clock, core.sweep), name="sweep")
             tasks.create_task(_repeat(LATEST_EVERY_S, clock, core.live.flush), name="latest")
             tasks.create_task(_repeat(1.0, clock, read_uplink), name="held")
-            tasks.create_task(_repeat(1.0, clock, watch_recipients), name="recipients")
+            tasks.create_task(_repeat(1.0, clock, watch_centre), name="centre")
             tasks.create_task(core.room.watch(clock), name="room")
     finally:
         server.close()
