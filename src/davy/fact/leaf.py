@@ -79,7 +79,7 @@ class Leaf(NamedTuple):
     def encode(self) -> bytes:
         """The bytes that are hashed and stored."""
         # A tuple of integers and bytes has one shortest form, so plain dumps is canonical (RFC 8949 4.2.1).
-        return cbor2.dumps(tuple(self))
+        return cbor2.dumps(self)
 
 
 def key_id(epoch: int, erasure: int) -> int:
