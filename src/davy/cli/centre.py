@@ -7,7 +7,7 @@ import typer
 
 from davy import process
 from davy.centre import config, enrolment, office
-from davy.cli.show import Json, show
+from davy.cli.show import Json, show, with_console
 from davy.clock import SystemClock
 from davy.source.duration import parse_duration
 
@@ -33,7 +33,7 @@ def run(folder: Folder = Path()) -> None:
     """Run a centre until Ctrl-C. Example: davy centre run county"""
     process.configure_log("centre")
     ready = config.load(folder)
-    process.run_until_told(process.supervise(office.children(ready), SystemClock()))
+    process.run_until_told(with_console(process.supervise(office.children(ready), SystemClock()), ready.run))
 
 
 @app.command()

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from davy import process, wire
-from davy.cli.show import Json, show
+from davy.cli.show import Json, show, with_console
 from davy.clock import SystemClock
 from davy.edge import config, site
 from davy.errors import BadRequest
@@ -55,7 +55,7 @@ def run(folder: Folder = Path()) -> None:
     """Run a site until Ctrl-C. Example: davy edge run harbour-chem"""
     process.configure_log("edge")
     ready = config.load(folder)
-    process.run_until_told(process.supervise(site.children(ready), SystemClock()))
+    process.run_until_told(with_console(process.supervise(site.children(ready), SystemClock()), ready.run))
 
 
 @app.command()
