@@ -27,6 +27,7 @@ log_line = structlog.get_logger()
 #: Exit code for a configuration a person must mend; the supervisor does not try again.
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
 _PR_SET_PDEATHSIG = 1
+_PARENT = "DAVY_PARENT"  # the supervisor's process id, told to its children
 
 
 def configure_log(room: str) -> None:
@@ -48,6 +49,9 @@ def end_with_parent() -> None:
     """Ask the kernel for SIGTERM when the parent dies, so no process is left behind."""
     with suppress(OSError, AttributeError):  # not Linux: the supervisor's own stop is all there is
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    started_by = os.environ.get(_PARENT)
+    if started_by and os.getppid() != int(started_by):  # it died before we could ask
+        os.kill(os.getpid(), signal.SIGTERM)
 
 
 async def _until_told(work: Awaitable[None]) -> None:
@@ -142,11 +146,12 @@ async def _keep(child: Child, clock: Clock, logs: Path | None, after: asyncio.Ev
 
 async def _start(child: Child, logs: Path | None) -> asyncio.subprocess.Process:
     command = (sys.executable, "-m", child.module, str(child.folder))
+    environment = os.environ | {_PARENT: str(os.getpid())}
     if logs is None:
-        return await asyncio.create_subprocess_exec(*command)
+        return await asyncio.create_subprocess_exec(*command, env=environment)
     logs.mkdir(parents=True, exist_ok=True)  # noqa: ASYNC240  (once a start)
     with open(logs / f"{child.name}.log", "ab") as log:  # noqa: ASYNC230  (as above)
-        return await asyncio.create_subprocess_exec(*command, stderr=log)
+        return await asyncio.create_subprocess_exec(*command, stderr=log, env=environment)
 
 
 async def _watch(child: Child, process: asyncio.subprocess.Process, clock: Clock) -> None:

@@ -58,7 +58,7 @@ def steps(tmp_path: Path) -> int:
 
 #: How many of the steps each test tries: a few by default, all of them in the long run.
 SAMPLES = pytest.mark.parametrize(
-    "samples", [10, pytest.param(10**6, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
+    "samples", [4, pytest.param(10**6, marks=[pytest.mark.long, pytest.mark.timeout(900)])]
 )
 
 
