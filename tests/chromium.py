@@ -18,7 +18,7 @@ FLAGS = (
     "--disable-background-networking", "--disable-component-update", "--disable-sync", "--hide-scrollbars",
     "--no-default-browser-check", "--lang=en", "--remote-debugging-pipe",
 )  # fmt: skip
-DEADLINE_S = 20.0
+DEADLINE_S = 90.0
 #: The browser reads commands from descriptor 3 and answers on 4; both are first moved out of the way.
 LAUNCH = """
 import fcntl, os, sys
@@ -60,7 +60,7 @@ class Page:
             raise AssertionError(answer["exceptionDetails"])
         return answer["result"].get("value")
 
-    async def until(self, script: str, timeout_s: float = 8.0) -> None:
+    async def until(self, script: str, timeout_s: float = 90.0) -> None:
         """Wait until an expression is true."""
         try:
             async with asyncio.timeout(timeout_s):

@@ -28,18 +28,18 @@ class House:
     def signed_in(self, role: Role = Role.operator) -> httpx.AsyncClient:
         door = self.app.state.console.door
         session = door.enter(door.enter_link(f"{role}-person", "Wei Lan", role))
-        return httpx.AsyncClient(base_url=self.url, cookies={self.config.cookie: session.token}, timeout=15)
+        return httpx.AsyncClient(base_url=self.url, cookies={self.config.cookie: session.token}, timeout=90)
 
     def stranger(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(base_url=self.url, timeout=15)
+        return httpx.AsyncClient(base_url=self.url, timeout=90)
 
 
 async def until(true: Callable[[], bool]) -> None:
-    for _ in range(500):
+    for _ in range(9_000):
         if true():
             return
         await asyncio.sleep(0.01)
-    raise AssertionError("it did not come true in 5 s")
+    raise AssertionError("it did not come true in 90 s")
 
 
 @contextlib.asynccontextmanager

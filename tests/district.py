@@ -28,7 +28,7 @@ from davy.uplink.enrol import Invitation, join
 
 CLOCK = SystemClock()
 #: Generous: two cores may be shared with much else.
-PATIENCE_S = 60.0
+PATIENCE_S = 240.0
 
 
 async def until(true: Callable[[], Any], what: str, seconds: float = PATIENCE_S) -> Any:

@@ -201,11 +201,11 @@ class Box:
 
     async def until(self, true: Callable[[], object], what: str = "this") -> None:
         """Wait for the recorder's thread."""
-        for _ in range(1500):
+        for _ in range(12_000):
             if true():
                 return
             await asyncio.sleep(0.01)
-        raise AssertionError(f"{what} did not come true within 15 s")
+        raise AssertionError(f"{what} did not come true within 2 min")
 
     async def durable(self) -> None:
         """Seal, and wait until all of it is in the log and signed."""

@@ -133,7 +133,7 @@ async def running(source: ModbusLink) -> AsyncIterator[list[Readings]]:
     assert thrown == []
 
 
-async def until(true: Callable[[], bool], seconds: float = 5.0) -> None:
+async def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = asyncio.get_running_loop().time() + seconds
     while not true():
         assert asyncio.get_running_loop().time() < deadline, "did not happen in time"

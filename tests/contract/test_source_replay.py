@@ -27,7 +27,7 @@ def build(path: Path, columns: list[str], clock: Clock, **settings: object) -> S
     return kind.make("file", config, [Tag(c, i, c, address=c) for i, c in enumerate(columns)], clock, ("o", 1, 1))
 
 
-async def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
+async def until(true: Callable[[], bool], seconds: float = 60.0) -> None:
     deadline = asyncio.get_running_loop().time() + seconds
     while not true():
         assert asyncio.get_running_loop().time() < deadline, "did not happen in time"
@@ -37,7 +37,7 @@ async def until(true: Callable[[], bool], seconds: float = 10.0) -> None:
 async def play(path: Path, columns: list[str], clock: Clock | None = None, **settings: object) -> list[Readings]:
     got: list[Readings] = []
     source = build(path, columns, clock or SystemClock(), **settings)
-    await asyncio.wait_for(KINDS["replay"].run(source, got.append, clock or SystemClock()), 20)
+    await asyncio.wait_for(KINDS["replay"].run(source, got.append, clock or SystemClock()), 120)
     return got
 
 
@@ -189,6 +189,6 @@ async def test_a_replay_resumes_behind_the_last_row_it_gave(tmp_path):
     task = asyncio.create_task(KINDS["replay"].run(source, got.append, SystemClock()))
     await until(lambda: any((r.status == Status.BadNotConnected).any() for r in got))
     path.write_text("A,t\n1,0\n2,1\n3,2\n4,3\n")
-    await asyncio.wait_for(task, 5)
+    await asyncio.wait_for(task, 60)
     batch = concat(got)
     assert batch.value[batch.status == 0].tolist() == [1, 2, 3, 4]

@@ -83,7 +83,7 @@ class Box:
                 await link.close()
 
 
-async def until(true: Callable[[], object], seconds: float = 20) -> None:
+async def until(true: Callable[[], object], seconds: float = 90) -> None:
     for _ in range(int(seconds / 0.02)):
         if true():
             return

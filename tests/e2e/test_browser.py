@@ -177,9 +177,9 @@ async def test_a_dead_stream_is_said_and_ages_go_on(browser: chromium.Chromium, 
         page = await enter(browser, house)
         house.stand.push_latest()
         house.stand.fall()
-        await page.until("document.getElementById('offline').innerText.includes('Screen cut off for')", 10)
+        await page.until("document.getElementById('offline').innerText.includes('Screen cut off for')", 90)
         house.stand.rise()
-        await page.until("document.getElementById('offline').hidden", 15)
+        await page.until("document.getElementById('offline').hidden", 90)
 
 
 async def test_the_cursor_reads_the_trend_out(browser: chromium.Chromium, tmp_path: Path) -> None:

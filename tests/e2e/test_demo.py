@@ -21,7 +21,7 @@ async def davy(*arguments: str) -> tuple[int, str, str]:
 
 
 @pytest.mark.feature("F01", "F15", "F30", "F31", "F39")
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 async def test_a_minute_of_the_demo_alarms_and_mirrors_every_incident_and_both_copies_are_sound(tmp_path: Path) -> None:
     folder = tmp_path / "demo"
     code, out, err = await davy("demo", "--for", "60", "--headless", "--ports", "0", "--folder", str(folder))

@@ -139,4 +139,4 @@ async def test_the_core_asks_over_a_socket(box: Path):
         with pytest.raises(KeyUnknown):
             await client.call("key", key_id=key_id(2, 0))
     server.close()
-    await asyncio.wait_for(server.wait_closed(), 2)
+    await asyncio.wait_for(server.wait_closed(), 60)
