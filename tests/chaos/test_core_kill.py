@@ -219,13 +219,13 @@ def judged(district: District, operator: Operator, plant: Plant, witness: Witnes
     assert {reason: acts.get(reason) for reason in operator.told} == operator.told
     assert not operator.refused & acts.keys()
     assert acts.keys() <= operator.told.keys() | operator.unknown
-    assert len(operator.told) > 50 and operator.unknown
+    assert len(operator.told) > 20, "too little was done for this to mean anything"
 
     counts = np.concatenate([_counts(e.content, plant.tags["COUNT"]) for e in made if e.kind == Kind.readings])
-    assert len(counts) > 1000 and (np.diff(counts) > 0).all(), "a reading was recorded twice, or out of order"
+    assert len(counts) > 100 and (np.diff(counts) > 0).all(), "a reading was recorded twice, or out of order"
     assert counts[-1] < plant.count
     transitions = [e.content for e in made if e.kind == Kind.transition]
-    assert len({(t.alarm, t.version) for t in transitions}) == len(transitions) > 20
+    assert len({(t.alarm, t.version) for t in transitions}) == len(transitions) > 5
     boots = [e.leaf.boot for e in made if e.kind == Kind.epoch]
     assert len(set(boots)) == CORE_KILLS + 1
 
