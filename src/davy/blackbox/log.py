@@ -113,7 +113,7 @@ class Log:
 
     @property
     def frontier(self) -> Frontier:
-        """Of all durable leaves; made when asked for, some 200 us, since appends outnumber checkpoints."""
+        """Of all durable leaves; made when asked for, since appends outnumber checkpoints."""
         return frontier_at(self.size, self._tiles.node)
 
     def root(self) -> bytes:

@@ -20,7 +20,7 @@ _MAX_STEPS: Final = 64  # in the last digit, looking for a number that tells its
 class References:
     """What a leaf's first samples are coded against. Build once a tag table; safe to share.
 
-    values: float64, one a tag index (`TagTable.refs`); an index beyond them, or not finite, has none.
+    values: float64, one a tag index (`Tags.refs`); an index beyond them, or not finite, has none.
     A reference tells two things: about where the tag stands, and, by its own decimals, in which mode.
     """
 

@@ -112,14 +112,11 @@ def _column(tags: tuple[Tag, ...], size: int, name: str, missing: float) -> NDAr
 class TagTable:
     """All tags of one origin at one version; arrays are indexed by `Tag.index`.
 
-    `size` is one past the highest index ever used, so every array below has that length.
-    References (`refs`: float64[size]) are the last value of each tag when the table was sealed;
-    the leaf encoding codes the first sample of a leaf against them.
+    `size` is one past the highest index in use, so every array below has that length.
     """
 
     version: int
     tags: tuple[Tag, ...]
-    refs: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         indices = [t.index for t in self.tags]
